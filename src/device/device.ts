@@ -1,0 +1,128 @@
+import { DTypeError, ShapeError } from "../errors.ts";
+import { bytesPerElement, type DType, type FloatType, type HostArray, type Storage, Tensor } from "../tensor.ts";
+import { checked } from "./contracts.ts";
+import type { Ops } from "./ops.ts";
+
+/** What shared code may ask before it chooses a path; never the device's name. */
+export interface Capabilities {
+  /** Float types that `ops` compute in; the first is the one to use if nobody says otherwise. */
+  readonly floatTypes: readonly FloatType[];
+  /** The largest single tensor, in bytes. */
+  readonly maxTensorBytes: number;
+  /** Runs of the same inputs give the same bits. */
+  readonly deterministic: boolean;
+}
+
+/**
+ * A place where tensors live and ops run. Ops are enqueued in order and return at once; only `read` and `synchronize`
+ * wait. A device folder supplies what is abstract here, and the `Ops`.
+ */
+export abstract class Device {
+  /** For logs: what was opened, for example `cpu (2 threads, relaxed SIMD)`. */
+  abstract readonly description: string;
+  abstract readonly capabilities: Capabilities;
+  /** Bytes now held by tensors and scratch, and the most there ever were. */
+  abstract readonly memory: { readonly bytes: number; readonly peakBytes: number };
+
+  /** Raw device memory; contents undefined. @throws DeviceError when there is none left */
+  protected abstract allocate(bytes: number): Storage;
+  abstract release(storage: Storage): void;
+  /** Copies elements into contiguous device memory, in order with enqueued work; `data` may be reused on return. */
+  protected abstract upload(target: Tensor<DType>, data: Float32Array | Int32Array | Uint16Array): void;
+  /** The values of a (possibly strided) tensor in row-major order, once all enqueued work has run. */
+  protected abstract download(source: Tensor<DType>): Promise<Float32Array | Int32Array>;
+  /** Resolves when all enqueued work has run. @throws DeviceError if any of it failed */
+  abstract synchronize(): Promise<void>;
+  /** Gives everything back; tensors of this device are dead afterwards. */
+  abstract dispose(): void;
+
+  /** The operations, with shapes and dtypes checked once, here, for every device. */
+  readonly ops: Ops;
+
+  protected constructor(ops: Ops) {
+    this.ops = checked(ops);
+  }
+
+  /**
+   * A tensor with the given values.
+   * @param data Float32Array for a float type, Int32Array for i32, Uint16Array for raw f16 or bf16 bits
+   * @param dtype inferred from the array if left out: f32 or i32
+   * @throws ShapeError if the shape does not hold as many values; DTypeError if array and dtype do not go together
+   */
+  tensor(data: Float32Array, shape: readonly number[], dtype?: FloatType): Tensor;
+  tensor(data: Uint16Array, shape: readonly number[], dtype: "f16" | "bf16"): Tensor;
+  tensor(data: Int32Array, shape: readonly number[], dtype?: "i32"): Tensor<"i32">;
+  tensor(data: Float32Array | Int32Array | Uint16Array, shape: readonly number[], dtype?: DType): Tensor<DType> {
+    if (dtype === undefined && data instanceof Uint16Array) {
+      throw new DTypeError("tensor", "a Uint16Array needs a dtype", "none", 'Pass "f16" or "bf16".');
+    }
+    const tensor = this.empty(shape, dtype ?? (data instanceof Int32Array ? "i32" : "f32"));
+    this.write(tensor, data);
+    return tensor;
+  }
+
+  /** A tensor with undefined contents. */
+  empty<D extends DType = "f32">(shape: readonly number[], dtype: D = "f32" as D): Tensor<D> {
+    for (const d of shape) {
+      if (!Number.isInteger(d) || d < 0) throw new ShapeError("tensor", "sizes are whole numbers >= 0", `[${shape}]`);
+    }
+    const bytes = shape.reduce((n, d) => n * d, 1) * bytesPerElement[dtype];
+    if (bytes > this.capabilities.maxTensorBytes) {
+      throw new ShapeError(
+        "tensor",
+        `this device holds tensors of up to ${this.capabilities.maxTensorBytes} bytes`,
+        `${bytes} bytes for [${shape}]`,
+        "Use a smaller batch or context.",
+      );
+    }
+    return new Tensor(this, this.allocate(bytes), dtype, [...shape]);
+  }
+
+  /** A tensor of zeros. */
+  zeros<D extends DType = "f32">(shape: readonly number[], dtype: D = "f32" as D): Tensor<D> {
+    const tensor = this.empty(shape, dtype);
+    this.ops.fill({ out: tensor, value: 0 });
+    return tensor;
+  }
+
+  /** See `Tensor.write`. */
+  write<D extends DType>(tensor: Tensor<D>, data: HostArray<D> | Uint16Array): void {
+    if (data.length !== tensor.size) {
+      throw new ShapeError("write", `[${tensor.shape}] takes ${tensor.size} values`, `${data.length}`);
+    }
+    if (!tensor.isContiguous)
+      throw new ShapeError("write", "the tensor must be contiguous", `strides [${tensor.strides}]`);
+    const fits =
+      tensor.dtype === "i32"
+        ? data instanceof Int32Array
+        : data instanceof Float32Array || (data instanceof Uint16Array && tensor.dtype !== "f32");
+    if (!fits)
+      throw new DTypeError(
+        "write",
+        `a ${tensor.dtype} tensor takes ${hostArrayName(tensor.dtype)}`,
+        data.constructor.name,
+      );
+    this.#mustBeAlive(tensor);
+    this.upload(tensor, data);
+  }
+
+  /** See `Tensor.read`. */
+  async read<D extends DType>(tensor: Tensor<D>): Promise<HostArray<D>> {
+    this.#mustBeAlive(tensor);
+    return (await this.download(tensor)) as HostArray<D>;
+  }
+
+  #mustBeAlive(tensor: Tensor<DType>): void {
+    if (tensor.isDisposed)
+      throw new ShapeError("tensor", "a tensor in use must not be disposed", `[${tensor.shape}], disposed`);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function hostArrayName(dtype: DType): string {
+  if (dtype === "i32") return "an Int32Array";
+  return dtype === "f32" ? "a Float32Array" : "a Float32Array or a Uint16Array of bits";
+}
