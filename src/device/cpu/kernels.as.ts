@@ -1,5 +1,7 @@
 // Everything the CPU device runs. Each exported function `(args, task, scratch)` is a kernel under its own name.
 
+export * from "./add_column_sums.as";
 export * from "./copy.as";
 export * from "./fill.as";
+export { gemm, packPanels } from "./gemm.as";
 export { dataEnd, run, runInline } from "./runtime.as";

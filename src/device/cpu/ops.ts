@@ -2,10 +2,12 @@ import { UnsupportedError } from "../../errors.ts";
 import type { Ops } from "../ops.ts";
 import { copy } from "./copy.ts";
 import { fill } from "./fill.ts";
+import { linear } from "./linear.ts";
+import { linearBackwardInput, linearBackwardWeight } from "./linear_backward.ts";
 import type { CpuRuntime } from "./runtime.ts";
 
 /** The launchers of this device, under the names of the interface. */
-const launchers = { copy, fill };
+const launchers = { copy, fill, linear, linearBackwardInput, linearBackwardWeight };
 
 /** Binds the launchers to a runtime. */
 export function cpuOps(runtime: CpuRuntime): Ops {
