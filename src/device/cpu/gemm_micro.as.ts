@@ -7,13 +7,21 @@
 import { madd } from "./simd.as";
 
 /**
- * C = A B. A [rows, steps] row-major, `aStride` bytes between rows; B a panel [steps][8]; C a panel [rows][8].
+ * C = A B. A [rows, steps], B [steps][8], C [rows][8]; `xStride` is the bytes between neighbouring rows of X.
  * rows a multiple of 4, steps at least 1.
  */
-export function rowsTimesPanel(a: usize, aStride: usize, b: usize, c: usize, rows: u32, steps: u32): void {
-  const bEnd = b + steps * 32;
-  const cEnd = c + rows * 32;
-  while (c < cEnd) {
+export function rowsTimesPanel(
+  a: usize,
+  aStride: usize,
+  b: usize,
+  bStride: usize,
+  c: usize,
+  cStride: usize,
+  rows: u32,
+  steps: u32,
+): void {
+  const aBytes = steps * 4;
+  for (; rows; rows -= 4) {
     let a0 = a;
     let a1 = a0 + aStride;
     let a2 = a1 + aStride;
@@ -28,6 +36,7 @@ export function rowsTimesPanel(a: usize, aStride: usize, b: usize, c: usize, row
     let c30 = f32x4.splat(0);
     let c31 = f32x4.splat(0);
     let at = b;
+    const end = a0 + aBytes;
     do {
       const b0 = v128.load(at);
       const b1 = v128.load(at, 16);
@@ -47,23 +56,27 @@ export function rowsTimesPanel(a: usize, aStride: usize, b: usize, c: usize, row
       a1 += 4;
       a2 += 4;
       a3 += 4;
-      at += 32;
-    } while (at < bEnd);
+      at += bStride;
+    } while (a0 < end);
     v128.store(c, c00);
     v128.store(c, c01, 16);
-    v128.store(c, c10, 32);
-    v128.store(c, c11, 48);
-    v128.store(c, c20, 64);
-    v128.store(c, c21, 80);
-    v128.store(c, c30, 96);
-    v128.store(c, c31, 112);
-    c += 128;
+    c += cStride;
+    v128.store(c, c10);
+    v128.store(c, c11, 16);
+    c += cStride;
+    v128.store(c, c20);
+    v128.store(c, c21, 16);
+    c += cStride;
+    v128.store(c, c30);
+    v128.store(c, c31, 16);
+    c += cStride;
   }
 }
 
 /**
- * C = C * factors + A^T B. A [steps, columns] row-major, `aStride` bytes between rows; B a panel [steps][8]; C a panel
- * [columns][8], whose 8 columns are scaled by (factor0, factor1) first. columns a multiple of 4, steps at least 1.
+ * C = C * factors + A^T B. A [steps, columns], B [steps][8], C a panel [columns][8], whose 8 columns are scaled by
+ * (factor0, factor1) first; `xStride` is the bytes between neighbouring rows of X. columns a multiple of 4, steps at
+ * least 1.
  */
 // @ts-ignore: decorator
 @inline
@@ -71,13 +84,14 @@ export function columnsTimesPanel(
   a: usize,
   aStride: usize,
   b: usize,
+  bStride: usize,
   c: usize,
   columns: u32,
   steps: u32,
   factor0: v128,
   factor1: v128,
 ): void {
-  const bEnd = b + steps * 32;
+  const bEnd = b + steps * bStride;
   const cEnd = c + columns * 32;
   while (c < cEnd) {
     let c00 = f32x4.mul(factor0, v128.load(c));
@@ -106,7 +120,7 @@ export function columnsTimesPanel(
       c30 = madd(x, b0, c30);
       c31 = madd(x, b1, c31);
       from += aStride;
-      at += 32;
+      at += bStride;
     } while (at < bEnd);
     v128.store(c, c00);
     v128.store(c, c01, 16);
