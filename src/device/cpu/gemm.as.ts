@@ -9,7 +9,7 @@
 //          + residual (may be out).
 // Numerics: float32, summed in blocks of DEPTH.
 // Paper:   Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008).
-import { gelu } from "./gelu.as";
+import { gelu, geluSlope } from "./gelu.as";
 import { packStraight, packStraight16, packTurned } from "./gemm_pack.as";
 import { tileProduct } from "./gemm_tile.as";
 import { loadLanes, storeLanes } from "./simd.as";
@@ -162,9 +162,9 @@ function finishRow(args: GemmArgs, sums: usize, row: i32, column: i32, columns: 
     if (args.bias) value = f32x4.add(value, loadLanes(args.bias + ((<usize>(column + j)) << 2), lanes));
     if (args.preGelu) {
       storeLanes(args.preGelu + at, value, lanes);
-      value = gelu.value(value);
+      value = gelu(value);
     }
-    if (args.slopeOf) value = f32x4.mul(value, gelu.slope(loadLanes(args.slopeOf + at, lanes)));
+    if (args.slopeOf) value = f32x4.mul(value, geluSlope(loadLanes(args.slopeOf + at, lanes)));
     if (args.residual) value = f32x4.add(value, loadLanes(args.residual + at, lanes));
     storeLanes(args.out + at, value, lanes);
   }

@@ -1,6 +1,6 @@
 // Packing for gemm: for each step of the summed dimension, 4 neighbours of the other one side by side, zeros beyond the
 // edge. An odd number of steps is made even by one of zeros. Strides in bytes.
-import { loadLanes } from "./simd.as";
+import { loadLanes, storeTransposed } from "./simd.as";
 
 /** Where the summed dimension is contiguous: dst[k * step + r] = src[r * rowStride + k] for r < 4. */
 export function packTurned(dst: usize, step: usize, src: usize, rowStride: usize, rows: i32, depth: i32): void {
@@ -11,14 +11,7 @@ export function packTurned(dst: usize, step: usize, src: usize, rowStride: usize
       const b = v128.load(src + rowStride);
       const c = v128.load(src + 2 * rowStride);
       const d = v128.load(src + 3 * rowStride);
-      const ab01 = v128.shuffle<f32>(a, b, 0, 4, 1, 5);
-      const ab23 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
-      const cd01 = v128.shuffle<f32>(c, d, 0, 4, 1, 5);
-      const cd23 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
-      v128.store(dst, v128.shuffle<f32>(ab01, cd01, 0, 1, 4, 5));
-      v128.store(dst + step, v128.shuffle<f32>(ab01, cd01, 2, 3, 6, 7));
-      v128.store(dst + 2 * step, v128.shuffle<f32>(ab23, cd23, 0, 1, 4, 5));
-      v128.store(dst + 3 * step, v128.shuffle<f32>(ab23, cd23, 2, 3, 6, 7));
+      storeTransposed(dst, step, a, b, c, d);
       src += 16;
       dst += 4 * step;
     }

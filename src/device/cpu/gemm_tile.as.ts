@@ -5,7 +5,7 @@
 //
 // V8 keeps all of it in registers in just this form. Loading all of a step's rows before the products, unrolling by 4, a
 // choice between adding and setting, or a loop for an odd step each made it spill: 54 GFLOP/s fell to 32 - 47.
-import { vec } from "./simd.as";
+import { madd } from "./simd.as";
 
 export function tileProduct(a: usize, b: usize, depth: i32, c: usize, cStride: usize): void {
   let s00 = v128.load(c);
@@ -21,31 +21,31 @@ export function tileProduct(a: usize, b: usize, depth: i32, c: usize, cStride: u
     let b0 = v128.load(b);
     let b1 = v128.load(b, 16);
     let x = v128.load32_splat(a);
-    s00 = vec.madd(x, b0, s00);
-    s01 = vec.madd(x, b1, s01);
+    s00 = madd(x, b0, s00);
+    s01 = madd(x, b1, s01);
     x = v128.load32_splat(a, 4);
-    s10 = vec.madd(x, b0, s10);
-    s11 = vec.madd(x, b1, s11);
+    s10 = madd(x, b0, s10);
+    s11 = madd(x, b1, s11);
     x = v128.load32_splat(a, 8);
-    s20 = vec.madd(x, b0, s20);
-    s21 = vec.madd(x, b1, s21);
+    s20 = madd(x, b0, s20);
+    s21 = madd(x, b1, s21);
     x = v128.load32_splat(a, 12);
-    s30 = vec.madd(x, b0, s30);
-    s31 = vec.madd(x, b1, s31);
+    s30 = madd(x, b0, s30);
+    s31 = madd(x, b1, s31);
     b0 = v128.load(b, 32);
     b1 = v128.load(b, 48);
     x = v128.load32_splat(a, 16);
-    s00 = vec.madd(x, b0, s00);
-    s01 = vec.madd(x, b1, s01);
+    s00 = madd(x, b0, s00);
+    s01 = madd(x, b1, s01);
     x = v128.load32_splat(a, 20);
-    s10 = vec.madd(x, b0, s10);
-    s11 = vec.madd(x, b1, s11);
+    s10 = madd(x, b0, s10);
+    s11 = madd(x, b1, s11);
     x = v128.load32_splat(a, 24);
-    s20 = vec.madd(x, b0, s20);
-    s21 = vec.madd(x, b1, s21);
+    s20 = madd(x, b0, s20);
+    s21 = madd(x, b1, s21);
     x = v128.load32_splat(a, 28);
-    s30 = vec.madd(x, b0, s30);
-    s31 = vec.madd(x, b1, s31);
+    s30 = madd(x, b0, s30);
+    s31 = madd(x, b1, s31);
     a += 32;
     b += 64;
   }

@@ -1,6 +1,9 @@
 // Everything the CPU device runs. Each exported function `(args, task, scratch)` is a kernel under its own name.
 
 export * from "./add_column_sums.as";
+export * from "./attention_backward.as";
+export * from "./attention_delta.as";
+export * from "./attention_forward.as";
 export * from "./copy.as";
 export * from "./fill.as";
 export { gemm, packPanels } from "./gemm.as";

@@ -1,5 +1,8 @@
 import { UnsupportedError } from "../../errors.ts";
 import type { Ops } from "../ops.ts";
+import { attentionBackward } from "./attention_backward.ts";
+import { attentionDelta } from "./attention_delta.ts";
+import { attentionForward } from "./attention_forward.ts";
 import { copy } from "./copy.ts";
 import { fill } from "./fill.ts";
 import { linear } from "./linear.ts";
@@ -7,7 +10,16 @@ import { linearBackwardInput, linearBackwardWeight } from "./linear_backward.ts"
 import type { CpuRuntime } from "./runtime.ts";
 
 /** The launchers of this device, under the names of the interface. */
-const launchers = { copy, fill, linear, linearBackwardInput, linearBackwardWeight };
+const launchers = {
+  attentionBackward,
+  attentionDelta,
+  attentionForward,
+  copy,
+  fill,
+  linear,
+  linearBackwardInput,
+  linearBackwardWeight,
+};
 
 /** Binds the launchers to a runtime. */
 export function cpuOps(runtime: CpuRuntime): Ops {
