@@ -1,5 +1,5 @@
-import type { Tensor } from "../../tensor.ts";
 import type { Ops } from "../ops.ts";
+import { addColumnSums } from "./column_sums.ts";
 import { gemm, rowMajor, turned } from "./gemm.ts";
 import type { CpuRuntime } from "./runtime.ts";
 
@@ -32,13 +32,5 @@ export function linearBackwardWeight(
     epilogue: { residual: dw },
     packFirst: false,
   });
-  if (dBias) addColumnSums(runtime, dout, dBias);
-}
-
-const columnsPerTask = 32;
-
-/** out[c] += the sum of x[n, c] over n; x [N, C]. */
-function addColumnSums(runtime: CpuRuntime, x: Tensor, out: Tensor): void {
-  const [N, C] = x.shape;
-  runtime.enqueue("addColumnSums", { tasks: Math.ceil(C / columnsPerTask), args: [x, out, N, C, columnsPerTask] });
+  if (dBias) addColumnSums(runtime, dout, x.shape[0], dBias);
 }
