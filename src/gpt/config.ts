@@ -37,7 +37,7 @@ export const modelSchema = z.strictObject({
 export type ModelOptions = z.input<typeof modelSchema>;
 
 /** A checked configuration with every field present. Plain data: it is stored as it is. */
-export type ModelConfig = Required<z.output<typeof modelSchema>>;
+export type ModelConfig = Omit<z.output<typeof modelSchema>, "kvHeads"> & { kvHeads: number };
 
 /** Ready configurations; a field given beside a preset replaces the preset's. */
 export const modelPresets = {
