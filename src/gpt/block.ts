@@ -1,6 +1,6 @@
-import type { Device } from "../device/device.ts";
 import type { Ops } from "../device/ops.ts";
 import type { FloatType, Tensor } from "../tensor.ts";
+import type { Arena } from "./arena.ts";
 import { headDimension, type ModelConfig } from "./config.ts";
 import { type Affine, projectionWidth } from "./parameters.ts";
 
@@ -96,13 +96,13 @@ export function affineOf(view: (name: string) => Tensor, name: string, config: M
   return { weight: view(`${name}.weight`), bias: config.biases ? view(`${name}.bias`) : null };
 }
 
-export function allocateNorm(device: Device, rows: number, width: number, dtype: FloatType): NormActivations {
-  return { out: device.empty([rows, width], dtype), mean: device.empty([rows]), rstd: device.empty([rows]) };
+export function allocateNorm(arena: Arena, rows: number, width: number, dtype: FloatType): NormActivations {
+  return { out: arena.empty([rows, width], dtype), mean: arena.empty([rows]), rstd: arena.empty([rows]) };
 }
 
 /** @param middle where `x1` goes, if not into memory of its own: the residual stream itself in a model that only infers */
 export function allocateBlock(
-  device: Device,
+  arena: Arena,
   config: ModelConfig,
   { B, T }: PassShape,
   dtype: FloatType,
@@ -110,36 +110,36 @@ export function allocateBlock(
 ): BlockActivations {
   const N = B * T;
   const { width: C, heads: H } = config;
-  const qkv = device.empty([N, projectionWidth(config)], dtype);
+  const qkv = arena.empty([N, projectionWidth(config)], dtype);
   return {
-    middle: middle ?? device.empty([N, C], dtype),
-    norm1: allocateNorm(device, N, C, dtype),
-    norm2: allocateNorm(device, N, C, dtype),
+    middle: middle ?? arena.empty([N, C], dtype),
+    norm1: allocateNorm(arena, N, C, dtype),
+    norm2: allocateNorm(arena, N, C, dtype),
     qkv,
-    heads: headViews(config, { B, T }, qkv, config.sharedQK ? device.empty([N, C], dtype) : null),
-    o: device.empty([B, T, H, headDimension(config)], dtype),
-    lse: device.empty([B, H, T]),
-    preGelu: device.empty([N, 4 * C], dtype),
-    gelu: device.empty([N, 4 * C], dtype),
+    heads: headViews(config, { B, T }, qkv, config.sharedQK ? arena.empty([N, C], dtype) : null),
+    o: arena.empty([B, T, H, headDimension(config)], dtype),
+    lse: arena.empty([B, H, T]),
+    preGelu: arena.empty([N, 4 * C], dtype),
+    gelu: arena.empty([N, 4 * C], dtype),
   };
 }
 
 export function allocateScratch(
-  device: Device,
+  arena: Arena,
   config: ModelConfig,
   { B, T }: PassShape,
   dtype: FloatType,
 ): BlockScratch {
   const N = B * T;
   const { width: C, heads: H } = config;
-  const dqkv = device.empty([N, projectionWidth(config)], dtype);
+  const dqkv = arena.empty([N, projectionWidth(config)], dtype);
   return {
-    dNorm: device.empty([N, C], dtype),
+    dNorm: arena.empty([N, C], dtype),
     dqkv,
-    dHeads: headViews(config, { B, T }, dqkv, config.sharedQK ? device.empty([N, C], dtype) : null),
-    dout: device.empty([B, T, H, headDimension(config)], dtype),
-    delta: device.empty([B, H, T]),
-    dUp: device.empty([N, 4 * C], dtype),
+    dHeads: headViews(config, { B, T }, dqkv, config.sharedQK ? arena.empty([N, C], dtype) : null),
+    dout: arena.empty([B, T, H, headDimension(config)], dtype),
+    delta: arena.empty([B, H, T]),
+    dUp: arena.empty([N, 4 * C], dtype),
   };
 }
 

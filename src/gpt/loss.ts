@@ -1,5 +1,6 @@
 import type { Device } from "../device/device.ts";
 import { bytesPerElement, type FloatType, type Tensor } from "../tensor.ts";
+import type { Arena } from "./arena.ts";
 
 /**
  * The head and its loss: logits = hidden tokens^T (the embedding table is the head's weight), then softmax
@@ -7,6 +8,7 @@ import { bytesPerElement, type FloatType, type Tensor } from "../tensor.ts";
  * gradient is wanted it is taken while the chunk is there.
  */
 export class Head {
+  readonly #device: Device;
   /** [rows of a chunk, V] */
   readonly #logits: Tensor;
 
@@ -15,7 +17,7 @@ export class Head {
    * @param logitsBytes how large the buffer may be; at least one row
    */
   constructor(
-    readonly device: Device,
+    arena: Arena,
     {
       rows,
       vocabulary,
@@ -23,9 +25,10 @@ export class Head {
       logitsBytes,
     }: { rows: number; vocabulary: number; dtype: FloatType; logitsBytes: number },
   ) {
-    const bytes = Math.min(logitsBytes, device.capabilities.maxTensorBytes);
+    this.#device = arena.device;
+    const bytes = Math.min(logitsBytes, arena.device.capabilities.maxTensorBytes);
     const chunkRows = Math.floor(bytes / (vocabulary * bytesPerElement[dtype]));
-    this.#logits = device.empty([Math.min(rows, Math.max(1, chunkRows)), vocabulary], dtype);
+    this.#logits = arena.empty([Math.min(rows, Math.max(1, chunkRows)), vocabulary], dtype);
   }
 
   /**
@@ -36,7 +39,7 @@ export class Head {
    */
   logits(hidden: Tensor, table: Tensor): Tensor {
     const out = this.#logits.slice(0, 0, hidden.shape[0]!);
-    this.device.ops.linear({ x: hidden, w: table, transposed: true, out });
+    this.#device.ops.linear({ x: hidden, w: table, transposed: true, out });
     return out;
   }
 
@@ -61,7 +64,7 @@ export class Head {
     losses: Tensor;
     backward?: { gradScale: number; dHidden: Tensor; dTable: Tensor };
   }): void {
-    const { ops } = this.device;
+    const { ops } = this.#device;
     const N = hidden.shape[0]!;
     const chunkRows = this.#logits.shape[0]!;
     for (let start = 0; start < N; start += chunkRows) {
@@ -77,9 +80,5 @@ export class Head {
       ops.linearBackwardInput({ dout: logits, w: table, transposed: true, dx: backward.dHidden.slice(0, start, n) });
       ops.linearBackwardWeight({ x, dout: logits, transposed: true, dw: backward.dTable });
     }
-  }
-
-  dispose(): void {
-    this.#logits.dispose();
   }
 }
