@@ -26,18 +26,18 @@ export function heads(groups: readonly (readonly [count: number, pattern: Patter
     lower(shape) {
       checkTotal(shape);
       return groups.flatMap(([count, pattern], n) => {
-        const parts = pattern.lower(groupShape(shape, firstHeads[n]!, count));
-        return parts.map((part): Part => ({ ...part, firstHead: part.firstHead + firstHeads[n]! }));
+        const parts = pattern.lower(groupShape(shape, firstHeads[n], count));
+        return parts.map((part): Part => ({ ...part, firstHead: part.firstHead + firstHeads[n] }));
       });
     },
     async mask(shape) {
       checkTotal(shape);
       const masks = await Promise.all(
-        groups.map(([count, pattern], n) => pattern.mask(groupShape(shape, firstHeads[n]!, count))),
+        groups.map(([count, pattern], n) => pattern.mask(groupShape(shape, firstHeads[n], count))),
       );
       return (b, h, i, j) => {
         const n = firstHeads.findLastIndex((first) => first <= h);
-        return masks[n]!(b, h - firstHeads[n]!, i, j);
+        return masks[n](b, h - firstHeads[n], i, j);
       };
     },
   };

@@ -76,8 +76,8 @@ function cutAtKeyHeads(part: Part, shape: AttentionShape): Part[] {
   const borders = firstWhole > endWhole ? [part.firstHead, end] : [part.firstHead, firstWhole, endWhole, end];
   const pieces: Part[] = [];
   for (let n = 1; n < borders.length; n++) {
-    const first = borders[n - 1]!;
-    const count = borders[n]! - first;
+    const first = borders[n - 1];
+    const count = borders[n] - first;
     if (count > 0) pieces.push(count === part.headCount ? part : sliceHeads(part, shape, { first, count }));
   }
   return pieces;

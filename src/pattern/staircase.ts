@@ -34,10 +34,10 @@ export function staircase(staircases: PartialStaircase | readonly PartialStairca
     async mask(shape) {
       const H = perHead(shape);
       return (b, h, i, j) => {
-        const { qRows, kRows, lo, hi } = given[(b * H + (h % H)) % given.length]!;
+        const { qRows, kRows, lo, hi } = given[(b * H + (h % H)) % given.length];
         const n = qRows ? qRows.indexOf(i) : i;
         const m = kRows ? kRows.indexOf(j) : j;
-        return n >= 0 && m >= 0 && lo[n]! <= m && m < hi[n]!;
+        return n >= 0 && m >= 0 && lo[n] <= m && m < hi[n];
       };
     },
   };
@@ -47,7 +47,7 @@ export function staircase(staircases: PartialStaircase | readonly PartialStairca
 function partsOf(shape: AttentionShape, H: number, host: HostStaircase[]): Part[] {
   const sharersAgree = host.every(
     ({ kRows }, n) =>
-      n % H === 0 || keyHeadOf(shape, n % H) !== keyHeadOf(shape, (n % H) - 1) || sameRows(kRows, host[n - 1]!.kRows),
+      n % H === 0 || keyHeadOf(shape, n % H) !== keyHeadOf(shape, (n % H) - 1) || sameRows(kRows, host[n - 1].kRows),
   );
   if (sharersAgree) return [{ firstHead: 0, headCount: shape.H, staircase: { host } }];
   return Array.from({ length: H }, (_, h) => ({

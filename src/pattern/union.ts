@@ -15,8 +15,8 @@ export function union(...patterns: readonly Pattern[]): Pattern {
     async mask(shape) {
       const masks = await Promise.all(patterns.map((pattern) => pattern.mask(shape)));
       return (b, h, i, j) => {
-        const showing = patterns.filter((_, n) => masks[n]!(b, h, i, j));
-        if (showing.length > 1) throw pairSeenTwice([showing[0]!.name, showing[1]!.name], { b, h, i, j });
+        const showing = patterns.filter((_, n) => masks[n](b, h, i, j));
+        if (showing.length > 1) throw pairSeenTwice([showing[0].name, showing[1].name], { b, h, i, j });
         return showing.length === 1;
       };
     },

@@ -14,7 +14,7 @@ export async function queryValues(
   { Tq, H }: AttentionShape,
 ): Promise<(b: number, h: number, i: number) => number> {
   const values = await tensor.read();
-  return (b, h, i) => values[(b * Tq + i) * H + h]!;
+  return (b, h, i) => values[(b * Tq + i) * H + h];
 }
 
 /** Reads [B, Tk, Hk] values as a function of (b, h, j), h being a query head. */
@@ -23,7 +23,7 @@ export async function keyValues(
   shape: AttentionShape,
 ): Promise<(b: number, h: number, j: number) => number> {
   const values = await tensor.read();
-  return (b, h, j) => values[(b * shape.Tk + j) * shape.Hk + keyHeadOf(shape, h)]!;
+  return (b, h, j) => values[(b * shape.Tk + j) * shape.Hk + keyHeadOf(shape, h)];
 }
 
 /** Whether two positions lie in one run of equal ids; always true without ids. A position before 0 is in no document. */

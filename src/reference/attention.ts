@@ -31,7 +31,7 @@ export function attentionForward(call: ReferenceAttention): { o: Float64Array; l
     lse[row.lse] = row.logSumExp;
     for (let d = 0; d < D; d++) {
       let total = 0;
-      for (const [n, key] of row.keys.entries()) total = sum(total + sum(row.weights[n]! * call.v[key + d]!));
+      for (const [n, key] of row.keys.entries()) total = sum(total + sum(row.weights[n] * call.v[key + d]));
       o[row.q + d] = store(total);
     }
   });
@@ -55,15 +55,15 @@ export function attentionBackward(
   const dv = new Float64Array(call.v.length);
   const dot = dotProduct(D, sum);
   const addScaled = (target: Float64Array, at: number, factor: number, source: ArrayLike<number>, from: number) => {
-    for (let d = 0; d < D; d++) target[at + d] = sum(target[at + d]! + sum(factor * source[from + d]!));
+    for (let d = 0; d < D; d++) target[at + d] = sum(target[at + d] + sum(factor * source[from + d]));
   };
   const scale = scaleOf(call);
   forEachQuery(call, ({ q, keys, weights }) => {
     const delta = dot(dout, q, o, q);
     for (const [n, key] of keys.entries()) {
       const dWeight = store(dot(dout, q, call.v, key));
-      const dScore = store(weights[n]! * sum(dWeight - delta));
-      addScaled(dv, key, weights[n]!, dout, q);
+      const dScore = store(weights[n] * sum(dWeight - delta));
+      addScaled(dv, key, weights[n], dout, q);
       addScaled(dq, q, dScore, call.k, key);
       addScaled(dk, key, dScore, call.q, q);
     }
@@ -120,7 +120,7 @@ function scaleOf({ scale, shape, precision = exact }: ReferenceAttention): numbe
 function dotProduct(D: number, sum: (x: number) => number) {
   return (x: ArrayLike<number>, xAt: number, y: ArrayLike<number>, yAt: number): number => {
     let total = 0;
-    for (let d = 0; d < D; d++) total = sum(total + sum(x[xAt + d]! * y[yAt + d]!));
+    for (let d = 0; d < D; d++) total = sum(total + sum(x[xAt + d] * y[yAt + d]));
     return total;
   };
 }

@@ -49,18 +49,18 @@ export function buildStaircase(rule: HostRule, size: RuleSize, head: { b: number
   let first = 0;
   let end = 0;
   for (let n = 0; n < Tq; n++) {
-    const block = qBlock[qRows[n]!]!;
-    const position = qRows[n]! + positionOffset;
+    const block = qBlock[qRows[n]];
+    const position = qRows[n] + positionOffset;
     // Both orders run by block and, within it, by position, so neither end of the interval ever moves back.
     const standsBefore = (m: number, limit: number) => {
-      const row = kRows[m]!;
-      return kBlock[row]! < block || (kBlock[row] === block && row < limit);
+      const row = kRows[m];
+      return kBlock[row] < block || (kBlock[row] === block && row < limit);
     };
     while (first < keysInPlay && standsBefore(first, position - far)) first++;
     while (end < keysInPlay && standsBefore(end, position - near + 1)) end++;
     hi[n] = Math.max(first, end);
-    const previousChunk = (Math.floor((hi[n]! - 1) / chunk) - 1) * chunk;
-    lo[n] = hi[n]! > first ? Math.max(first, previousChunk) : first;
+    const previousChunk = (Math.floor((hi[n] - 1) / chunk) - 1) * chunk;
+    lo[n] = hi[n] > first ? Math.max(first, previousChunk) : first;
   }
   return { qRows, kRows, lo, hi };
 }
@@ -83,14 +83,14 @@ function blocks(rule: HostRule, size: RuleSize, { b, h }: { b: number; h: number
   const kGroup = (j: number) => rule.kGroups?.[(b * Tk + j) * Hk + kHead] ?? firstGroup;
   return {
     qBlock: Float64Array.from({ length: Tq }, (_, i) => block(qDocument(i), qGroup(i))),
-    kBlock: Float64Array.from({ length: Tk }, (_, j) => block(document[j]!, kGroup(j))),
+    kBlock: Float64Array.from({ length: Tk }, (_, j) => block(document[j], kGroup(j))),
   };
 }
 
 /** Numbers the runs of equal ids 0, 1, 2, ... */
 function documentNumbers(ids: Int32Array | null, length: number): Int32Array {
   const numbers = new Int32Array(length);
-  if (ids) for (let j = 1; j < length; j++) numbers[j] = numbers[j - 1]! + (ids[j] === ids[j - 1] ? 0 : 1);
+  if (ids) for (let j = 1; j < length; j++) numbers[j] = numbers[j - 1] + (ids[j] === ids[j - 1] ? 0 : 1);
   return numbers;
 }
 

@@ -47,15 +47,15 @@ function completeRows(name: string, rows: Int32Array | undefined, length: number
   }
   const seenAt = new Int32Array(length).fill(-1);
   for (let n = 0; n < rows.length; n++) {
-    const row = rows[n]!;
+    const row = rows[n];
     if (row < 0 || row >= length) throw fault(`${name} holds rows 0 to ${length - 1}`, `${row} at place ${n}`);
-    if (seenAt[row]! >= 0) throw fault(`${name} names no row twice`, `row ${row} at places ${seenAt[row]} and ${n}`);
+    if (seenAt[row] >= 0) throw fault(`${name} names no row twice`, `row ${row} at places ${seenAt[row]} and ${n}`);
     seenAt[row] = n;
   }
   const complete = new Int32Array(length);
   complete.set(rows);
   let place = rows.length;
-  for (let row = 0; row < length; row++) if (seenAt[row]! < 0) complete[place++] = row;
+  for (let row = 0; row < length; row++) if (seenAt[row] < 0) complete[place++] = row;
   return complete;
 }
 
@@ -65,11 +65,11 @@ function checkIntervals({ lo, hi }: PartialStaircase, { queries, keys }: { queri
       throw fault(`${name} has one entry for each of the ${queries} visited queries`, `${ends.length}`);
     }
     for (let n = 0; n < queries; n++) {
-      const end = ends[n]!;
+      const end = ends[n];
       if (end < 0 || end > keys) {
         throw fault(`${name} lies between 0 and the ${keys} visited keys`, `${name}[${n}] = ${end}`);
       }
-      if (n > 0 && end < ends[n - 1]!) {
+      if (n > 0 && end < ends[n - 1]) {
         throw fault(
           `${name} never decreases`,
           `${name}[${n - 1}] = ${ends[n - 1]}, ${name}[${n}] = ${end}`,
@@ -78,7 +78,7 @@ function checkIntervals({ lo, hi }: PartialStaircase, { queries, keys }: { queri
       }
     }
   }
-  const turned = lo.findIndex((first, n) => first > hi[n]!);
+  const turned = lo.findIndex((first, n) => first > hi[n]);
   if (turned >= 0) {
     throw fault("lo is at most hi", `lo[${turned}] = ${lo[turned]}, hi[${turned}] = ${hi[turned]}`);
   }

@@ -11,9 +11,9 @@ export function columnsOf({ lo, hi }: { lo: Int32Array; hi: Int32Array }, Tk: nu
   let passed = 0;
   for (let m = 0; m < Tk; m++) {
     // Query n sees m when lo[n] <= m < hi[n]; by monotony each half holds from, or up to, one place.
-    while (reached < hi.length && hi[reached]! <= m) reached++;
-    while (passed < lo.length && lo[passed]! <= m) passed++;
-    qLo[m] = Math.min(reached, passed);
+    while (reached < hi.length && hi[reached] <= m) reached++;
+    while (passed < lo.length && lo[passed] <= m) passed++;
+    qLo[m] = reached;
     qHi[m] = passed;
   }
   return { qLo, qHi };

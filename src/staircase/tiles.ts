@@ -3,7 +3,7 @@ import type { HostStaircase } from "./staircase.ts";
 /** How many (query, key) pairs a staircase makes visible. */
 export function visiblePairs({ lo, hi }: Pick<HostStaircase, "lo" | "hi">): number {
   let pairs = 0;
-  for (let n = 0; n < lo.length; n++) pairs += hi[n]! - lo[n]!;
+  for (let n = 0; n < lo.length; n++) pairs += hi[n] - lo[n];
   return pairs;
 }
 
@@ -28,10 +28,10 @@ export function countTiles(
   let full = 0;
   for (let first = 0; first < Tq; first += blockM) {
     const last = Math.min(first + blockM, Tq) - 1;
-    for (let tile = Math.floor(lo[first]! / blockN); tile * blockN < hi[last]!; tile++) {
+    for (let tile = Math.floor(lo[first] / blockN); tile * blockN < hi[last]; tile++) {
       const k0 = tile * blockN;
       const k1 = Math.min(k0 + blockN, Tk);
-      if (k0 >= lo[last]! && k1 <= hi[first]!) full++;
+      if (k0 >= lo[last] && k1 <= hi[first]) full++;
       else partial++;
     }
   }
