@@ -1,5 +1,6 @@
 import type { Device } from "../device/device.ts";
 import { DataError, ShapeError, UnsupportedError } from "../errors.ts";
+import { cleanLeftovers } from "../files/leftovers.ts";
 import { parseModelConfig } from "../gpt/config.ts";
 import { Gpt, type ModelTensors } from "../gpt/model.ts";
 import { AdamW } from "../gpt/optimizer.ts";
@@ -113,6 +114,7 @@ class Trainer {
 
   async #begin(): Promise<void> {
     const { run } = this.#options;
+    await cleanLeftovers(run.folder);
     const found = await newestGood(run.checkpoints, (text) => this.#tell({ type: "message", text }));
     if (found) {
       checkSameModel(found.path, found.state, this.#config);
