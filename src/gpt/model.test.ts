@@ -1,8 +1,9 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { openReferenceDevice, referenceValues, setReferenceValues } from "../reference/device.ts";
 import { uniformAt } from "../rng.ts";
 import { type ModelOptions, parseModelConfig } from "./config.ts";
 import { type Batch, Gpt } from "./model.ts";
+import { AdamW } from "./optimizer.ts";
 import { ModelParameters } from "./parameters.ts";
 
 const tiny = { layers: 2, heads: 2, width: 32, vocabulary: 11, context: 9, seed: 3 };
@@ -160,6 +161,18 @@ describe("Gpt", () => {
     expect(await chunked.accumulate(batch, { draw, gradients, scale: 1 })).toBe(loss);
     const [whole, pieces] = [referenceValues(gradient), referenceValues(chunkedGradient)];
     for (const [i, g] of whole.entries()) expect(Math.abs(g - pieces[i]!)).toBeLessThan(1e-12);
+  });
+
+  it("allocates nothing in a step", async () => {
+    const { config, device, parameters, model } = build({ attention: "union(window(2), hash(2)):1 drop(0.5):1" });
+    const optimizer = new AdamW(parameters, { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, maxNorm: 1 });
+    const gradients = model.gradientTensors(optimizer.gradients);
+    const batch = batchFor(config.context, config.vocabulary);
+    const empty = vi.spyOn(device, "empty");
+    optimizer.begin();
+    await model.accumulate(batch, { draw: { seed: 1, index: 0 }, gradients, scale: 1 });
+    await optimizer.update({ lr: 0.1 });
+    expect(empty).not.toHaveBeenCalled();
   });
 
   it("gives back all memory but the parameters'", () => {
