@@ -1,1 +1,15 @@
+export {
+  type AttentionOptions,
+  type AttentionResult,
+  attention,
+  type BackwardTensors,
+  type ForwardTensors,
+  PreparedAttention,
+} from "./attention.ts";
 export * from "./errors.ts";
+export { type LshOptions, lsh, sharedRotations } from "./lsh.ts";
+export { type AttentionShape, type HashOptions, type Mask, type Part, type Pattern, pattern } from "./pattern/index.ts";
+export { type Plan, type PlanHead, type PlanPart, plan } from "./plan.ts";
+export { checkStaircase, type PartialStaircase } from "./staircase/check.ts";
+export type { HostStaircase, Staircase, StaircaseRule } from "./staircase/staircase.ts";
+export type { TileCounts } from "./staircase/tiles.ts";

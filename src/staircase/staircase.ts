@@ -44,12 +44,17 @@ export interface HostStaircase {
 export interface StaircaseRule {
   /** i32 [B, Tk]: runs of equal ids are documents; null: one document. */
   readonly documents: Tensor<"i32"> | null;
-  /** i32 [B, Tq, H]: each query's group; a value outside 0 <= g < groupCount takes the query out. null: all in group 0. */
+  /**
+   * i32 [B, Tq, H], strided: each query's group; a value outside 0 <= g < groupCount takes the query out.
+   * null: all in group 0.
+   */
   readonly qGroups: Tensor<"i32"> | null;
-  /** i32 [B, Tk, Hk]: each key's group; likewise. */
+  /** i32 [B, Tk, Hk], strided: each key's group; likewise. */
   readonly kGroups: Tensor<"i32"> | null;
   /** 1..256 */
   readonly groupCount: number;
+  /** The groups are keep masks: any value but 0 stands for group 0, and 0 takes the row out. Default false. */
+  readonly keepMasks?: boolean;
   /** Smallest distance seen: 0 with the diagonal, 1 without, w for what lies beyond a window. */
   readonly near: number;
   /** Largest distance seen: w - 1 for a window of w, Infinity for no limit. */

@@ -1,0 +1,22 @@
+import type { Device } from "../device/device.ts";
+
+/** What one conformance case found on a device. */
+export interface Verdict {
+  readonly pass: boolean;
+  /** The largest error met, in the unit of the values compared. */
+  readonly worstError: number;
+  /** The largest error allowed at that place. */
+  readonly budget: number;
+  /** Which output and index the worst error was met at, for example `dq[0,17,2,5]`. */
+  readonly where: string;
+}
+
+/** A claim about one op that every device must make true; run by the tests and by `scfa selftest`. */
+export interface ConformanceCase {
+  /** The claim, unique in its list. */
+  readonly name: string;
+  /** The op or group of ops it is about, for example `linear`. */
+  readonly room: string;
+  /** Makes its own inputs on the device, runs, compares, and disposes what it made. */
+  run(device: Device): Promise<Verdict>;
+}

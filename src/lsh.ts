@@ -1,0 +1,60 @@
+import { ShapeError } from "./errors.ts";
+import { lshRotations } from "./rng.ts";
+import type { Tensor } from "./tensor.ts";
+
+export interface LshOptions {
+  /** How many buckets, even, 2..256. */
+  readonly buckets: number;
+  /** Unsigned 32-bit; the same seed draws the same rotations on every device. */
+  readonly seed: number;
+  /**
+   * Key heads of the attention that x is hashed for, if x holds its queries: query head h then shares the rotation of
+   * the key head that it reads, so that `lsh(q, { kvHeads: Hk })` and `lsh(k)` agree. Default: one rotation a head.
+   */
+  readonly kvHeads?: number;
+}
+
+/**
+ * Angular hashing as in Reformer (Kitaev et al., arXiv 2001.04451): R normal [heads, D, buckets / 2] with its columns
+ * normalised; bucket = argmax of [xR; -xR], the lowest on a tie. Vectors of like direction tend to share a bucket.
+ * @param x [B, T, H, D], any float type, strided
+ * @returns i32 [B, T, H]
+ * @throws ShapeError
+ */
+export function lsh(x: Tensor, options: LshOptions): Tensor<"i32"> {
+  if (x.shape.length !== 4) throw new ShapeError("lsh", "x is [B, T, H, D]", `[${x.shape.join(", ")}]`);
+  const [B, T, H, D] = x.shape;
+  const rotations = x.device.tensor(sharedRotations({ ...options, H, D }), [H, D, options.buckets / 2]);
+  const out = x.device.empty([B, T, H], "i32");
+  x.device.ops.lshBuckets({ x, rotations, out });
+  rotations.dispose();
+  return out;
+}
+
+/**
+ * Rotations for the hashing of H heads of which runs of H / kvHeads share one.
+ * @returns [H, D, buckets / 2], row-major
+ * @throws ShapeError
+ */
+export function sharedRotations({
+  buckets,
+  seed,
+  H,
+  D,
+  kvHeads = H,
+}: LshOptions & { readonly H: number; readonly D: number }): Float32Array {
+  if (!Number.isInteger(buckets / 2) || buckets < 2 || buckets > 256) {
+    throw new ShapeError("lsh", "buckets is an even number from 2 to 256", `${buckets}`);
+  }
+  if (!Number.isInteger(H / kvHeads)) {
+    throw new ShapeError("lsh", "kvHeads divides the heads of x", `H=${H}, kvHeads=${kvHeads}`);
+  }
+  const drawn = lshRotations({ seed, H: kvHeads, D, buckets });
+  const size = (D * buckets) / 2;
+  const shared = new Float32Array(H * size);
+  for (let h = 0; h < H; h++) {
+    const kHead = Math.floor((h * kvHeads) / H);
+    shared.set(drawn.subarray(kHead * size, (kHead + 1) * size), h * size);
+  }
+  return shared;
+}

@@ -1,0 +1,118 @@
+import type { Ops } from "../device/ops.ts";
+import { threefry2x32 } from "../rng.ts";
+import type { Staircase, StaircaseRule } from "../staircase/staircase.ts";
+import { broadcastRow, flat, type Numbers, row, type Sum } from "./values.ts";
+
+export function sparsityOps(sum: Sum): Pick<Ops, "lshBuckets" | "keepMask" | "staircase"> {
+  return {
+    lshBuckets({ x, rotations, out }) {
+      const [B, T, H, D] = x.shape;
+      const half = rotations.shape[2];
+      for (let b = 0; b < B; b++) {
+        for (let t = 0; t < T; t++) {
+          for (let h = 0; h < H; h++) {
+            const xRow = row(x, b, t, h);
+            const scores = Array.from({ length: half }, (_, r) => sum(D, (d) => xRow[d] * row(rotations, h, d)[r]));
+            row(out, b, t)[h] = firstLargest([...scores, ...scores.map((s) => -s)]);
+          }
+        }
+      }
+    },
+
+    keepMask({ seed, stream, keep, out }) {
+      const kept = flat(out);
+      for (let i = 0; i < kept.length; i++) {
+        kept[i] = threefry2x32([seed, stream], [i, 0])[0] < keep * 2 ** 32 ? 1 : 0;
+      }
+    },
+
+    staircase({ rule, out }) {
+      const [B, H] = out.lo.shape;
+      const Hk = rule.kGroups?.shape[2] ?? 1;
+      for (let b = 0; b < B; b++) {
+        for (let h = 0; h < H; h++) buildHead(rule, out, b, h, Math.floor((h * Hk) / H));
+      }
+    },
+  };
+}
+
+function firstLargest(values: number[]): number {
+  return values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
+}
+
+/** What the visit order sorts by; rows that take no part come last. */
+interface Place {
+  readonly absent: boolean;
+  readonly document: number;
+  readonly group: number;
+  readonly position: number;
+}
+
+function buildHead(rule: StaircaseRule, out: Staircase, b: number, h: number, hk: number): void {
+  const [Tq, Tk] = [out.lo.shape[2], out.qLo.shape[2]];
+  const documentAt = documentNumbers(rule, b, Tk);
+  const place = (groups: Staircase["qRows"], head: number, i: number, position: number): Place => {
+    const value = groups ? row(groups, groups.shape[0] === 1 ? 0 : b, i)[head] : 0;
+    const absent = rule.keepMasks && groups ? value === 0 : !(value >= 0 && value < rule.groupCount);
+    const group = rule.keepMasks ? 0 : value;
+    return { absent, document: documentAt(position), group, position };
+  };
+  const queries = visitOrder(Array.from({ length: Tq }, (_, i) => place(rule.qGroups, h, i, i + Tk - Tq)));
+  const keys = visitOrder(Array.from({ length: Tk }, (_, j) => place(rule.kGroups, hk, j, j)));
+  if (out.qRows) broadcastRow(out.qRows, b, h).set(queries.map((query) => query.position - (Tk - Tq)));
+  if (out.kRows) broadcastRow(out.kRows, b, hk).set(keys.map((key) => key.position));
+
+  const lo = broadcastRow(out.lo, b, h);
+  const hi = broadcastRow(out.hi, b, h);
+  queries.forEach((query, n) => {
+    lo[n] = countBefore(keys, { ...query, position: query.absent ? -Infinity : query.position - rule.far });
+    hi[n] = query.absent ? lo[n] : countBefore(keys, { ...query, position: query.position - rule.near + 1 });
+    if (rule.chunk !== Infinity) {
+      const lastChunk = Math.floor((hi[n] - 1) / rule.chunk);
+      lo[n] = Math.max(lo[n], (lastChunk - 1) * rule.chunk);
+    }
+  });
+  readByColumns(lo, hi, broadcastRow(out.qLo, b, h), broadcastRow(out.qHi, b, h));
+}
+
+/** Counts the runs of equal ids up to a position. Queries before the first key belong to the first run. */
+function documentNumbers(rule: StaircaseRule, b: number, Tk: number): (position: number) => number {
+  if (!rule.documents) return () => 0;
+  const ids = broadcastRow(rule.documents, b, 0);
+  const numbers = new Int32Array(Tk);
+  for (let j = 1; j < Tk; j++) numbers[j] = numbers[j - 1] + (ids[j] === ids[j - 1] ? 0 : 1);
+  return (position) => numbers[Math.max(position, 0)] ?? 0;
+}
+
+function visitOrder(places: Place[]): Place[] {
+  return places.sort(compare);
+}
+
+function compare(x: Place, y: Place): number {
+  if (x.absent || y.absent) {
+    return Number(x.absent) - Number(y.absent) || x.position - y.position;
+  }
+  return x.document - y.document || x.group - y.group || x.position - y.position;
+}
+
+/** How many of the sorted keys come before a place. */
+function countBefore(keys: Place[], place: Place): number {
+  let [low, high] = [0, keys.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compare(keys[middle], place) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Key m is seen from the first query with hi > m up to the first with lo > m, because both never decrease. */
+function readByColumns(lo: Numbers, hi: Numbers, qLo: Numbers, qHi: Numbers): void {
+  let [first, end] = [0, 0];
+  for (let m = 0; m < qLo.length; m++) {
+    while (first < hi.length && hi[first] <= m) first++;
+    while (end < lo.length && lo[end] <= m) end++;
+    qLo[m] = first;
+    qHi[m] = end;
+  }
+}
