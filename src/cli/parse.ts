@@ -53,7 +53,9 @@ function flagValue({ placeholder, parse }: Flags[string], { rawName, value, inli
   if (value === undefined) throw new UsageError(`${rawName} needs a value: ${rawName} ${placeholder}.`);
   // A value that looks like a flag is almost always a forgotten value; a real one can be joined by "=".
   if (!inlineValue && value.startsWith("-") && value.length > 1 && Number.isNaN(Number(value))) {
-    throw new UsageError(`${rawName} needs a value, got the flag "${value}". If that is the value: ${rawName}=${value}`);
+    throw new UsageError(
+      `${rawName} needs a value, got the flag "${value}". If that is the value: ${rawName}=${value}`,
+    );
   }
   try {
     return parse(value);

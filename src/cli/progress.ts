@@ -18,7 +18,7 @@ export async function showProgress(
   { total, label, now = Date.now, startAt = 0 }: { total: number; label: string; now?: () => number; startAt?: number },
 ): Promise<Progress> {
   const pace = new Pace(now, startAt);
-  const sentence = (done: number, fields: readonly string[]) => [...fields, `${pace.left(total)} left`].join("  ");
+  const sentence = (fields: readonly string[]) => [...fields, `${pace.left(total)} left`].join("  ");
   if (!terminal.isInteractive) return new Lines(terminal, { total, label, now, pace, sentence });
   const { SingleBar } = (await import("cli-progress")).default;
   const bar = new SingleBar({
@@ -36,7 +36,7 @@ export async function showProgress(
   return {
     update(done, fields = []) {
       pace.add(done);
-      bar.update(done, { text: sentence(done, fields) });
+      bar.update(done, { text: sentence(fields) });
     },
     say(text) {
       bar.stop();
@@ -59,7 +59,7 @@ class Lines implements Progress {
       label: string;
       now: () => number;
       pace: Pace;
-      sentence: (done: number, fields: readonly string[]) => string;
+      sentence: (fields: readonly string[]) => string;
     },
   ) {}
 
@@ -84,7 +84,7 @@ class Lines implements Progress {
   #write(done: number): void {
     this.#shown = done;
     const { label, total, sentence } = this.options;
-    this.terminal.err(`${label} ${done}/${total}  ${sentence(done, this.#fields)}\n`);
+    this.terminal.err(`${label} ${done}/${total}  ${sentence(this.#fields)}\n`);
   }
 }
 

@@ -18,12 +18,12 @@ export const command = defineCommand({
     const { join } = await import("node:path");
     const { readRun } = await import("../report/readRun.ts");
     const { renderReport } = await import("../report/page.ts");
-    const { writeTextFile } = await import("./writeTextFile.ts");
+    const { writeDurably } = await import("../files/index.ts");
     const runs = await Promise.all(args.map(readRun));
     for (const run of runs) for (const note of run.notes) terminal.err(`${run.name}: ${note}\n`);
     const file = flags.out ?? join(args[0]!, "report.html");
     const page = await renderReport(runs, { ...(flags.title && { title: flags.title }), command: commandLine });
-    await writeTextFile(file, page);
+    await writeDurably(file, page);
     terminal.out(`${file}\n`);
   },
 });

@@ -90,7 +90,8 @@ function stackOf(error: unknown): string {
 
 /** The command as it can be typed into a shell again. */
 function commandLine(argv: readonly string[]): string {
-  return ["scfa", ...argv.map((arg) => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`))].join(
-    " ",
-  );
+  return [
+    "scfa",
+    ...argv.map((arg) => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`)),
+  ].join(" ");
 }

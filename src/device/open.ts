@@ -64,7 +64,12 @@ async function open(name: DeviceName, options: OpenOptions): Promise<Device> {
   const opener = openers[name];
   if (!opener) {
     const there = deviceNames.filter((n) => openers[n]).map((n) => `"${n}"`);
-    throw new UnsupportedError("openDevice", "this version must know the device", `"${name}"`, `Use ${there.join(" or ")}.`);
+    throw new UnsupportedError(
+      "openDevice",
+      "this version must know the device",
+      `"${name}"`,
+      `Use ${there.join(" or ")}.`,
+    );
   }
   return opener(options);
 }

@@ -1,20 +1,11 @@
-import type { PlainStaircase } from "./run.ts";
+import type { HostStaircase } from "../staircase/staircase.ts";
+import { visiblePairs } from "../staircase/tiles.ts";
 
 /** How much of a head's attention matrix is visible, cell by cell. */
 export interface VisibilityGrid {
   readonly cells: number;
   /** Row-major [cells, cells], query down, key across: visible pairs over all pairs of the cell, 0..1. */
   readonly share: Float32Array;
-}
-
-/** How a tiled kernel meets a staircase. */
-export interface TileCount {
-  readonly tile: number;
-  readonly skipped: number;
-  readonly partial: number;
-  readonly full: number;
-  /** Visible pairs of the staircase. */
-  readonly visiblePairs: number;
 }
 
 /** Pairs that are walked one by one to fill a grid; beyond it, evenly spaced query rows stand for their neighbours. */
@@ -27,7 +18,7 @@ const maxWalkedPairs = 2e7;
  * @param range first query and key row shown, and how many; all if left out
  */
 export function visibilityGrid(
-  staircases: readonly PlainStaircase[],
+  staircases: readonly HostStaircase[],
   { cells, range }: { cells: number; range?: { first: number; count: number } },
 ): VisibilityGrid {
   const Tq = staircases[0]?.qRows.length ?? 0;
@@ -35,7 +26,9 @@ export function visibilityGrid(
   const q = range ?? { first: 0, count: Tq };
   const k = range ?? { first: 0, count: Tk };
   const share = new Float32Array(cells * cells);
-  const stride = range ? 1 : Math.max(1, Math.ceil(staircases.reduce((n, s) => n + pairs(s), 0) / maxWalkedPairs));
+  const stride = range
+    ? 1
+    : Math.max(1, Math.ceil(staircases.reduce((n, s) => n + visiblePairs(s), 0) / maxWalkedPairs));
   for (const s of staircases) {
     for (let n = 0; n < s.qRows.length; n++) {
       const row = s.qRows[n]! - q.first;
@@ -63,25 +56,6 @@ function cellSizes(count: number, cells: number, stride: number): Int32Array {
   return sizes;
 }
 
-function pairs(s: PlainStaircase): number {
-  let sum = 0;
-  for (let n = 0; n < s.lo.length; n++) sum += s.hi[n]! - s.lo[n]!;
-  return sum;
-}
-
-/** Counts the tiles of a staircase that a kernel skips, masks (partial) and computes whole (full). */
-export function countTiles(s: PlainStaircase, tile: number): TileCount {
-  const rows = Math.ceil(s.lo.length / tile);
-  const columns = Math.ceil(s.kRows.length / tile);
-  let partial = 0;
-  let full = 0;
-  for (const run of tileRuns(s, tile)) {
-    if (run.full) full += run.columns;
-    else partial += run.columns;
-  }
-  return { tile, partial, full, skipped: rows * columns - partial - full, visiblePairs: pairs(s) };
-}
-
 interface TileRun {
   readonly row: number;
   readonly column: number;
@@ -89,37 +63,20 @@ interface TileRun {
   readonly full: boolean;
 }
 
-/** Visited tiles, row by row, neighbours of one kind joined. A tile is full when every one of its pairs is visible. */
-function* tileRuns(s: PlainStaircase, tile: number): Generator<TileRun> {
-  const Tk = s.kRows.length;
-  for (let first = 0, row = 0; first < s.lo.length; first += tile, row++) {
-    const last = Math.min(first + tile, s.lo.length) - 1;
-    const visible = visibleColumns(s, { first, last, tile });
-    const fullFrom = Math.ceil(s.lo[last]! / tile);
-    const fullTo = s.hi[first]! >= Tk ? Math.ceil(Tk / tile) : Math.floor(s.hi[first]! / tile);
-    for (const { from, to } of visible) {
-      const a = Math.min(Math.max(from, fullFrom), to);
-      const b = Math.max(a, Math.min(to, fullTo));
-      if (a > from) yield { row, column: from, columns: a - from, full: false };
-      if (b > a) yield { row, column: a, columns: b - a, full: true };
-      if (to > b) yield { row, column: b, columns: to - b, full: false };
-    }
+/** The tiles that a kernel visits, row by row, neighbours of one kind joined; the counts are those of `countTiles`. */
+function* tileRuns({ lo, hi, kRows }: HostStaircase, tile: number): Generator<TileRun> {
+  const Tk = kRows.length;
+  for (let first = 0, row = 0; first < lo.length; first += tile, row++) {
+    const last = Math.min(first + tile, lo.length) - 1;
+    const from = Math.floor(lo[first]! / tile);
+    const to = Math.max(from, Math.ceil(hi[last]! / tile));
+    const fullTo = hi[first]! >= Tk ? Math.ceil(Tk / tile) : Math.floor(hi[first]! / tile);
+    const a = Math.min(Math.max(from, Math.ceil(lo[last]! / tile)), to);
+    const b = Math.max(a, Math.min(to, fullTo));
+    if (a > from) yield { row, column: from, columns: a - from, full: false };
+    if (b > a) yield { row, column: a, columns: b - a, full: true };
+    if (to > b) yield { row, column: b, columns: to - b, full: false };
   }
-}
-
-/** Runs of tile columns that hold a visible pair for the queries first..last. */
-function visibleColumns(s: PlainStaircase, { first, last, tile }: { first: number; last: number; tile: number }) {
-  const runs: { from: number; to: number }[] = [];
-  for (let n = first; n <= last; n++) {
-    if (s.hi[n]! <= s.lo[n]!) continue;
-    const from = Math.floor(s.lo[n]! / tile);
-    const to = Math.ceil(s.hi[n]! / tile);
-    const open = runs.at(-1);
-    // lo and hi never decrease, so a later query can only stretch the last run or start a new one behind it.
-    if (open && from <= open.to) open.to = Math.max(open.to, to);
-    else runs.push({ from, to });
-  }
-  return runs;
 }
 
 /** Shares of visible pairs at which a cell is drawn a step darker. */
@@ -152,7 +109,7 @@ export function drawGrid({ cells, share }: VisibilityGrid, label: string): strin
  * SVG of a staircase in visit order: tiles skipped (empty), partial (light) and full (dark), and the two bounds as
  * lines; `label` must already be escaped.
  */
-export function drawStaircase(s: PlainStaircase, { tile, label }: { tile: number; label: string }): string {
+export function drawStaircase(s: HostStaircase, { tile, label }: { tile: number; label: string }): string {
   const width = s.kRows.length;
   const height = s.lo.length;
   let partial = "";

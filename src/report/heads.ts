@@ -1,7 +1,10 @@
-import { countTiles, drawGrid, drawStaircase, shade, shadeSteps, visibilityGrid } from "./attentionPicture.ts";
+import { causalPairs } from "../plan.ts";
+import type { HostStaircase } from "../staircase/staircase.ts";
+import { countTiles, visiblePairs } from "../staircase/tiles.ts";
+import { drawGrid, drawStaircase, shade, shadeSteps, visibilityGrid } from "./attentionPicture.ts";
 import type { Html } from "./html.ts";
 import { escapeHtml, html, trusted } from "./html.ts";
-import type { HeadPicture, PlainStaircase } from "./run.ts";
+import type { HeadPicture } from "./run.ts";
 
 /** Cells on each side of a picture by position. */
 const cells = 96;
@@ -30,13 +33,14 @@ ${head.staircases.map((s, i) => visitFigure(s, label, partName(i, head.staircase
 </div></div>`;
 }
 
-function visitFigure(s: PlainStaircase, label: string, part: string): Html {
+function visitFigure(s: HostStaircase, label: string, part: string): Html {
   const tile = pictureTile(Math.max(s.lo.length, s.kRows.length));
-  const { skipped, partial, full, visiblePairs } = countTiles(s, tile);
+  const { skipped, partial, full } = countTiles(s, { Tk: s.kRows.length, blockM: tile, blockN: tile });
   const area = (partial + full) * tile * tile;
+  const pairs = visiblePairs(s);
   const svg = drawStaircase(s, { tile, label: `${label}, in visit order` });
   return html`<figure>${trusted(svg)}<figcaption>In visit order${part}, in tiles of ${tile} × ${tile}: ${number(skipped)} skipped, ${number(partial)} partial (light),
-${number(full)} full (dark). ${visiblePairs > 0 && `Tiles cover ${(area / visiblePairs).toFixed(2)} times the visible pairs.`}</figcaption></figure>`;
+${number(full)} full (dark). ${pairs > 0 && `Tiles cover ${(area / pairs).toFixed(2)} times the visible pairs.`}</figcaption></figure>`;
 }
 
 function partName(index: number, parts: number): string {
@@ -49,13 +53,9 @@ function pictureTile(rows: number): number {
   return Math.max(1, 2 ** Math.floor(Math.log2(rows / 16)));
 }
 
-function pairsShare(staircases: readonly PlainStaircase[]): string {
-  const Tq = staircases[0]!.qRows.length;
-  const Tk = staircases[0]!.kRows.length;
-  let visible = 0;
-  for (const s of staircases) for (let n = 0; n < Tq; n++) visible += Math.max(0, s.hi[n]! - s.lo[n]!);
-  let dense = 0;
-  for (let i = 0; i < Tq; i++) dense += Math.min(Tk, Math.max(0, i + Tk - Tq + 1));
+function pairsShare(staircases: readonly HostStaircase[]): string {
+  const visible = staircases.reduce((sum, s) => sum + visiblePairs(s), 0);
+  const dense = causalPairs({ Tq: staircases[0]!.qRows.length, Tk: staircases[0]!.kRows.length });
   return dense === 0 ? "" : `${((100 * visible) / dense).toFixed(2)} % of the pairs of dense causal attention.`;
 }
 

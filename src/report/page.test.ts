@@ -21,7 +21,13 @@ function run(name: string, more: Partial<Run> = {}): Run {
 /** The first match, so that a failure prints that and not the page. */
 const find = (page: string, what: RegExp) => what.exec(page)?.[0] ?? null;
 
-const staircase = { qRows: [1, 0, 2], kRows: [0, 1, 2], lo: [0, 0, 1], hi: [1, 2, 3] };
+const [qRows, kRows, lo, hi] = [
+  [1, 0, 2],
+  [0, 1, 2],
+  [0, 0, 1],
+  [1, 2, 3],
+].map((list) => Int32Array.from(list));
+const staircase = { qRows: qRows!, kRows: kRows!, lo: lo!, hi: hi! };
 
 describe("renderReport", () => {
   test("nothing that comes from a run can become markup", async () => {

@@ -59,7 +59,7 @@ describe("readRun", () => {
   });
 
   test("a folder that is no run, and a config that is no object, name the file", async () => {
-    await expect(readRun(join(folder, "none"))).rejects.toThrow(/none.config\.json: missing/);
+    await expect(readRun(join(folder, "none"))).rejects.toThrow(/none.config\.json: open: no such file/);
     await write("config.json", "[1]");
     await write("metrics.jsonl", "");
     await expect(readRun(folder)).rejects.toThrow(DataError);

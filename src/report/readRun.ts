@@ -1,7 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { z } from "zod";
 import { DataError } from "../errors.ts";
+import { errorCode, openFile } from "../files/index.ts";
+import type { HostStaircase } from "../staircase/staircase.ts";
 import type { Run, RunDetails, RunMetric } from "./run.ts";
 
 /** Files of a run folder that a report reads. `config` and `metrics` must be there. */
@@ -55,7 +56,10 @@ export function parseMetrics(text: string): { metrics: RunMetric[]; skipped: num
   return { metrics: [...bySteps.values()].sort((a, b) => a.step - b.step), skipped };
 }
 
-const places = z.array(finite.int().nonnegative()).max(2 ** 20);
+const places = z
+  .array(finite.int().nonnegative())
+  .max(2 ** 20)
+  .transform((list) => Int32Array.from(list));
 const detailsSchema = z.object({
   command: z.string().optional(),
   date: z.string().optional(),
@@ -83,12 +87,14 @@ const detailsSchema = z.object({
 });
 
 /** Whether the arrays go together and stay in range, so that drawing them cannot go wrong. */
-function isStaircase(s: { qRows: number[]; kRows: number[]; lo: number[]; hi: number[] }): boolean {
+function isStaircase(s: HostStaircase): boolean {
   const Tq = s.qRows.length;
   const Tk = s.kRows.length;
   if (s.lo.length !== Tq || s.hi.length !== Tq) return false;
   if (s.qRows.some((row) => row >= Tq) || s.kRows.some((row) => row >= Tk)) return false;
-  return s.hi.every((hi, n) => hi <= Tk && (n === 0 || (hi >= s.hi[n - 1]! && s.lo[n]! >= s.lo[n - 1]!)));
+  return s.hi.every((hi, n) => {
+    return s.lo[n]! <= hi && hi <= Tk && (n === 0 || (hi >= s.hi[n - 1]! && s.lo[n]! >= s.lo[n - 1]!));
+  });
 }
 
 async function readDetails(file: string, notes: string[]): Promise<RunDetails> {
@@ -99,28 +105,19 @@ async function readDetails(file: string, notes: string[]): Promise<RunDetails> {
     notes.push(`${runFiles.details}: not used, ${place?.path.join(".") || "it"} is not what it should be.`);
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
-    if (error.place !== "missing") notes.push(`${runFiles.details}: not used, it cannot be read.`);
+    if (errorCode(error.cause) !== "ENOENT") notes.push(`${runFiles.details}: not used, it cannot be read.`);
   }
   return {};
 }
 
 async function readText(file: string): Promise<string> {
+  const source = await openFile(file);
   try {
-    const { size } = await stat(file);
-    if (size > maxFileBytes) throw new DataError(file, "size", `${size} bytes is more than any run writes`);
-    return await readFile(file, "utf8");
-  } catch (error) {
-    if (error instanceof DataError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR") {
-      throw new DataError(
-        file,
-        "missing",
-        "there is no such file",
-        "Give the folder of a run, as `train --out` made it.",
-      );
-    }
-    throw new DataError(file, "open", `cannot be read (${code})`);
+    if (source.size > maxFileBytes)
+      throw new DataError(file, "size", `${source.size} bytes is more than any run writes`);
+    return new TextDecoder().decode(await source.read(0, source.size));
+  } finally {
+    await source.close();
   }
 }
 

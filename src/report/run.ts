@@ -1,3 +1,5 @@
+import type { HostStaircase } from "../staircase/staircase.ts";
+
 /** One line of a run's metrics.jsonl, as far as a report needs it. */
 export interface RunMetric {
   readonly step: number;
@@ -19,15 +21,7 @@ export interface RunMetric {
 export interface HeadPicture {
   /** For example `layer 1, head 5: hash(16)`. */
   readonly label: string;
-  readonly staircases: readonly PlainStaircase[];
-}
-
-/** A staircase as plain arrays; see `Staircase` for their meaning. */
-export interface PlainStaircase {
-  readonly qRows: ArrayLike<number>;
-  readonly kRows: ArrayLike<number>;
-  readonly lo: ArrayLike<number>;
-  readonly hi: ArrayLike<number>;
+  readonly staircases: readonly HostStaircase[];
 }
 
 /** What a run folder says about how the run was made; every field may be missing. */
