@@ -50,7 +50,7 @@ export function attention(
   const prepared = new PreparedAttention(device, { shape, pattern, scale: scale ?? 1 / Math.sqrt(D) });
   const o = device.empty(q.shape, q.dtype);
   const lse = device.empty([shape.B, shape.H, shape.Tq]);
-  prepared.forward({ q, k, v, o, lse });
+  disposeOnError([prepared, o, lse], () => prepared.forward({ q, k, v, o, lse }));
   if (!gradients) prepared.dispose();
   return {
     o,
@@ -58,7 +58,7 @@ export function attention(
     backward(dout) {
       requireLike("dout", dout, q);
       const [dq, dk, dv] = [q, k, v].map((x) => device.empty(x.shape, x.dtype));
-      prepared.backward({ q, k, v, o, lse, dout, dq, dk, dv });
+      disposeOnError([dq, dk, dv], () => prepared.backward({ q, k, v, o, lse, dout, dq, dk, dv }));
       return { dq, dk, dv };
     },
     dispose: () => prepared.dispose(),
@@ -213,6 +213,15 @@ function queryHeads({ firstHead, headCount }: DevicePart, tensor: Tensor, axis: 
 
 function keyHeads({ firstKeyHead, keyHeadCount }: DevicePart, tensor: Tensor): Tensor {
   return keyHeadCount === tensor.shape[2] ? tensor : tensor.slice(2, firstKeyHead, keyHeadCount);
+}
+
+function disposeOnError(owned: readonly { dispose(): void }[], run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    for (const thing of owned) thing.dispose();
+    throw error;
+  }
 }
 
 function validate(q: Tensor, k: Tensor, v: Tensor): { shape: AttentionShape; D: number } {

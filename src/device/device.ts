@@ -40,7 +40,7 @@ export abstract class Device {
   readonly ops: Ops;
 
   protected constructor(ops: Ops) {
-    this.ops = checked(ops);
+    this.ops = checked(ops, this);
   }
 
   /**
