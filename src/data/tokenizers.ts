@@ -2,6 +2,7 @@ import ranks from "gpt-tokenizer/bpeRanks/r50k_base";
 import { encode as encodePiece } from "gpt-tokenizer/encoding/r50k_base";
 import { R50K_TOKEN_SPLIT_REGEX as piecePattern } from "gpt-tokenizer/encodingParams/constants";
 import { DataError, ShapeError, UnsupportedError } from "../errors.ts";
+import { inside, type Place } from "../files/json.ts";
 import { checkUtf8, decodeUtf8 } from "../files/utf8.ts";
 
 export type TokenizerName = "bytes" | "gpt2";
@@ -29,8 +30,8 @@ export interface Tokenizer {
   decodeBytes(tokens: Iterable<number>): Uint8Array<ArrayBuffer>;
   /** The text that tokens stand for; bytes that are not UTF-8 become U+FFFD. */
   decode(tokens: Iterable<number>): string;
-  /** @param name what errors call the document */
-  stream(name: string): TokenStream;
+  /** @param place what errors call the document */
+  stream(place: Place): TokenStream;
 }
 
 /**
@@ -63,7 +64,7 @@ const gpt2Tokenizer: Tokenizer = {
   encode: (text) => new PieceEncoder().push(text.toWellFormed(), { isLast: true }),
   decodeBytes: decodeGpt2,
   decode: (tokens) => new TextDecoder("utf-8", { ignoreBOM: true }).decode(decodeGpt2(tokens)),
-  stream: (name) => new Gpt2Stream(name),
+  stream: (place) => new Gpt2Stream(place),
 };
 
 /**
@@ -133,13 +134,13 @@ function encodeWhole(piece: string, tokens: number[]): void {
 }
 
 class Gpt2Stream implements TokenStream {
-  readonly #name: string;
+  readonly #place: Place;
   #encoder = new PieceEncoder();
   #carry = new Uint8Array();
   #offset = 0;
 
-  constructor(name: string) {
-    this.#name = name;
+  constructor(place: Place) {
+    this.#place = place;
   }
 
   push(bytes: Uint8Array): number[] {
@@ -162,7 +163,8 @@ class Gpt2Stream implements TokenStream {
 
   #notUtf8(at: number): DataError {
     const fix = 'Convert it to UTF-8, or use the tokenizer "bytes".';
-    return new DataError(this.#name, `byte ${this.#offset + at}`, "the text is not UTF-8, which gpt2 needs", fix);
+    const place = inside(this.#place, `byte ${this.#offset + at}`);
+    return new DataError(this.#place.file, place, "the text is not UTF-8, which gpt2 needs", fix);
   }
 }
 

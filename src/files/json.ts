@@ -12,7 +12,8 @@ export interface JsonLimits {
   maxValues?: number;
 }
 
-export interface JsonPlace {
+/** Where in which file; errors begin with it. */
+export interface Place {
   /** What errors call the source of the text. */
   file: string;
   /** Put before each place in an error, for example "line 7". */
@@ -48,7 +49,7 @@ export async function readJson<S extends ZodType>(
  * given twice is an error instead of a silent loss.
  * @throws DataError with line and column
  */
-export function parseJson(input: Uint8Array | string, place: JsonPlace, limits: JsonLimits = {}): unknown {
+export function parseJson(input: Uint8Array | string, place: Place, limits: JsonLimits = {}): unknown {
   const text = typeof input === "string" ? input : textOf(input, place);
   scan(text, place, { ...defaults, ...limits });
   try {
@@ -65,7 +66,7 @@ export function parseJson(input: Uint8Array | string, place: JsonPlace, limits: 
  * Checks a value against a schema.
  * @throws DataError naming the path of each of the first three values that do not fit
  */
-export function checkSchema<S extends ZodType>(value: unknown, schema: S, place: JsonPlace): z.infer<S> {
+export function checkSchema<S extends ZodType>(value: unknown, schema: S, place: Place): z.infer<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [first, ...others] = (result.error as ZodError).issues.slice(0, 3).map((issue) => ({
@@ -86,7 +87,7 @@ function pathText(path: readonly PropertyKey[]): string {
     .join("");
 }
 
-function textOf(bytes: Uint8Array, place: JsonPlace): string {
+function textOf(bytes: Uint8Array, place: Place): string {
   const { invalidAt, wholeUntil } = checkUtf8(bytes);
   const bad = invalidAt >= 0 ? invalidAt : wholeUntil < bytes.length ? wholeUntil : -1;
   if (bad >= 0) throw new DataError(place.file, inside(place, `byte ${bad}`), "the text is not UTF-8");
@@ -94,7 +95,7 @@ function textOf(bytes: Uint8Array, place: JsonPlace): string {
 }
 
 /** Walks over the tokens without building anything, to enforce the limits and find keys given twice. */
-function scan(text: string, place: JsonPlace, { maxDepth, maxValues }: Required<JsonLimits>): void {
+function scan(text: string, place: Place, { maxDepth, maxValues }: Required<JsonLimits>): void {
   const open: (Set<string> | undefined)[] = [];
   let values = 0;
   let keyNext = false;
@@ -129,7 +130,7 @@ function scan(text: string, place: JsonPlace, { maxDepth, maxValues }: Required<
 const [quote, backslash, comma] = [0x22, 0x5c, 0x2c];
 const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x5d];
 
-function addKey(keys: Set<string> | undefined, text: string, start: number, end: number, place: JsonPlace): void {
+function addKey(keys: Set<string> | undefined, text: string, start: number, end: number, place: Place): void {
   const raw = text.slice(start + 1, end);
   const key = raw.includes("\\") ? unescapeKey(raw) : raw;
   if (keys?.has(key)) {
@@ -156,12 +157,13 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-function lineAndColumn(text: string, position: number, place: JsonPlace): string {
+function lineAndColumn(text: string, position: number, place: Place): string {
   const before = text.slice(0, position);
   const line = before.split("\n").length;
   return inside(place, `line ${line}, column ${position - before.lastIndexOf("\n")}`);
 }
 
-function inside(place: JsonPlace, where: string): string {
+/** A place inside a place, for errors. */
+export function inside(place: Place, where: string): string {
   return place.within === undefined ? where : `${place.within}, ${where}`;
 }
