@@ -1,5 +1,5 @@
+import type { Safetensors, TensorToWrite } from "../data/safetensors.ts";
 import type { Device } from "../device/device.ts";
-import { DataError } from "../errors.ts";
 import { normalAt } from "../rng.ts";
 import type { FloatType, Tensor } from "../tensor.ts";
 import { headDimension, type ModelConfig } from "./config.ts";
@@ -22,9 +22,6 @@ export interface ParameterLayout {
   /** Elements of the flat tensors, gaps included; gaps hold zeros and keep them. */
   readonly size: number;
 }
-
-/** Parameters by name on the host, for files: float32 in row-major order. */
-export type NamedArrays = Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
 
 /** Parameters begin at multiples of this many elements, which suits the strictest device (256 bytes of 2-byte floats). */
 const ALIGNMENT = 128;
@@ -141,35 +138,30 @@ export class ModelParameters {
     return (name) => views.get(name)!;
   }
 
-  /** Reads a flat tensor to the host, by name. */
-  async read(flat: Tensor = this.values): Promise<NamedArrays> {
-    const all = (await flat.read()) as Float32Array;
-    return new Map(
-      this.layout.specs.map(({ name, shape, offset, size }) => [
-        name,
-        { shape, data: all.subarray(offset, offset + size) },
-      ]),
-    );
+  /**
+   * Parameters, or their gradients or moments, for a safetensors file; read from the device one at a time.
+   * @param prefix put before each name
+   */
+  tensorsToWrite({ flat = this.values, prefix = "" }: { flat?: Tensor; prefix?: string } = {}): TensorToWrite[] {
+    return this.layout.specs.map((spec) => ({
+      name: prefix + spec.name,
+      dtype: "F32",
+      shape: spec.shape,
+      data: () => viewOf(flat, spec).read(),
+    }));
   }
 
   /**
-   * Writes named values into a flat tensor; call `refresh` if that is `values`.
-   * @param source where the arrays come from, for the error's message
-   * @throws DataError if a parameter is missing, has another shape, or is not one of this model's
+   * Reads what `tensorsToWrite` wrote into a flat tensor; call `refresh` if that is `values`. Nothing is written before
+   * all names and shapes are checked.
+   * @throws DataError if a parameter is missing or has another shape
    */
-  write(arrays: NamedArrays, { into = this.values, source }: { into?: Tensor; source: string }): void {
-    const known = new Set(this.layout.specs.map((spec) => spec.name));
-    for (const name of arrays.keys()) {
-      if (!known.has(name)) throw new DataError(source, name, "the model has no such parameter");
-    }
-    for (const spec of this.layout.specs) {
-      const found = arrays.get(spec.name);
-      if (!found) throw new DataError(source, spec.name, "the parameter is missing");
-      if (found.shape.join() !== spec.shape.join()) {
-        throw new DataError(source, spec.name, `the shape must be [${spec.shape}], got [${found.shape}]`);
-      }
-    }
-    for (const spec of this.layout.specs) viewOf(into, spec).write(arrays.get(spec.name)!.data);
+  async load(
+    file: Safetensors,
+    { into = this.values, prefix = "" }: { into?: Tensor; prefix?: string } = {},
+  ): Promise<void> {
+    for (const { name, shape } of this.layout.specs) file.entry(prefix + name, shape);
+    for (const spec of this.layout.specs) viewOf(into, spec).write(await file.readF32(prefix + spec.name));
   }
 
   dispose(): void {
