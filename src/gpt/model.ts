@@ -2,6 +2,7 @@ import { PreparedAttention } from "../attention.ts";
 import type { Device } from "../device/device.ts";
 import type { Ops } from "../device/ops.ts";
 import { ShapeError } from "../errors.ts";
+import { causalPairs } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import { Arena } from "./arena.ts";
 import {
@@ -200,6 +201,14 @@ export class Gpt {
       dPositionTable: gradients.positions,
     });
     return this.#meanLoss();
+  }
+
+  /** Pairs that the last pass attended to, over all causal ones; the mean over layers, heads and batch. 1 is dense. */
+  async visibleShare(): Promise<number> {
+    const { B, T, config } = this;
+    let pairs = 0;
+    for (const plan of this.#plans) pairs += await plan.visiblePairs();
+    return pairs / (causalPairs({ Tq: T, Tk: T }) * B * config.heads * config.layers);
   }
 
   /** Views of a flat gradient tensor, for `accumulate`. */

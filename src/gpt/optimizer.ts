@@ -59,7 +59,7 @@ export class AdamW {
     this.v = device.zeros([layout.size]);
     this.#norm = device.zeros([1]);
     this.#control = device.zeros([4]);
-    this.counters = { updates: 0, lossScale: this.#scalesLoss ? FIRST_LOSS_SCALE : 1, updatesAtScale: 0 };
+    this.counters = { updates: 0, lossScale: this.scalesLoss ? FIRST_LOSS_SCALE : 1, updatesAtScale: 0 };
   }
 
   /** Sets the gradients to zero. */
@@ -87,8 +87,17 @@ export class AdamW {
     return { gradNorm: norm / lossScale, applied };
   }
 
+  /** Whether parameters and moments are finite throughout. */
+  async isFinite(): Promise<boolean> {
+    for (const flat of [this.parameters.values, this.m, this.v]) {
+      this.parameters.device.ops.gradNorm({ grad: flat, norm: this.#norm });
+      if (!Number.isFinite((await this.#norm.read())[0])) return false;
+    }
+    return true;
+  }
+
   /** Whether gradients are of a type so narrow that they need a loss scale. */
-  get #scalesLoss(): boolean {
+  get scalesLoss(): boolean {
     return this.parameters.dtype === "f16";
   }
 
@@ -111,7 +120,7 @@ export class AdamW {
   }
 
   #adjustLossScale(applied: boolean): void {
-    if (!this.#scalesLoss) return;
+    if (!this.scalesLoss) return;
     const { counters } = this;
     counters.updatesAtScale = applied ? counters.updatesAtScale + 1 : 0;
     if (!applied) counters.lossScale /= 2;

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { z } from "zod";
 import { DataError } from "../errors.ts";
-import { fileError } from "./fileError.ts";
+import { fileError } from "../files/errors.ts";
 
 /**
  * One line of `metrics.jsonl`: what one optimizer step did. A number that JSON cannot hold is never written, because a
@@ -49,7 +49,7 @@ function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    throw fileError(path, "reading", error);
+    throw fileError(path, "read", error);
   }
 }
 
@@ -73,7 +73,7 @@ export class MetricsWriter {
 
   /**
    * Opens the file and cuts off what a resumed run will do again: every line after `lastStep`.
-   * @throws DeviceError if the file cannot be written; DataError if it holds something else
+   * @throws DataError if the file cannot be written or holds something else
    */
   constructor(path: string, { lastStep }: { lastStep: number }) {
     this.#path = path;
@@ -81,18 +81,17 @@ export class MetricsWriter {
       this.#file = openSync(path, "a");
       ftruncateSync(this.#file, bytesUpTo(path, lastStep));
     } catch (error) {
-      if (error instanceof DataError) throw error;
-      throw fileError(path, "opening", error);
+      throw fileError(path, "open", error);
     }
   }
 
-  /** @throws DeviceError if the disk is full; the line may then stand there in part, which readers pass over */
+  /** @throws DataError if the disk is full; the line may then stand there in part, which readers pass over */
   append(metric: Metric): void {
     try {
       const line = Buffer.from(`${JSON.stringify(metric)}\n`);
       for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
     } catch (error) {
-      throw fileError(this.#path, "writing", error);
+      throw fileError(this.#path, "write", error);
     }
   }
 
@@ -101,7 +100,7 @@ export class MetricsWriter {
     try {
       fsyncSync(this.#file);
     } catch (error) {
-      throw fileError(this.#path, "writing", error);
+      throw fileError(this.#path, "write", error);
     }
   }
 
