@@ -6,6 +6,11 @@ export class UsageError extends ScfaError {
   override name = "UsageError";
 }
 
+/** The work went as it should, and its outcome is a failure: a failed check; exit code 1. */
+export class CommandFailure extends ScfaError {
+  override name = "CommandFailure";
+}
+
 /** The work was stopped by a signal, after it was saved; exit code 128 + the signal's number. */
 export class Interrupted extends ScfaError {
   override name = "Interrupted";
@@ -84,18 +89,18 @@ export const flag = {
 
   number: (
     help: string,
-    { above = -Infinity, most = Infinity, placeholder = "<number>", ...more }: NumberOptions = {},
+    { above = -Infinity, least = -Infinity, most = Infinity, placeholder = "<number>", ...more }: NumberOptions = {},
   ): Flag<number> => ({
     help,
     placeholder,
     ...more,
     parse: (text) => {
       const value = Number(text);
-      if (text.trim() === "" || !(value > above && value <= most) || !Number.isFinite(value)) {
-        const range = [above > -Infinity && `above ${above}`, most < Infinity && `at most ${most}`].filter(Boolean);
-        throw new UsageError(`a number${range.length > 0 ? ` ${range.join(", ")}` : ""}`);
-      }
-      return value;
+      if (text.trim() !== "" && Number.isFinite(value) && value > above && value >= least && value <= most)
+        return value;
+      const bounds = { above, "at least": least, "at most": most };
+      const range = Object.entries(bounds).filter(([, bound]) => Number.isFinite(bound));
+      throw new UsageError(["a number", ...range.map((bound) => bound.join(" "))].join(", "));
     },
   }),
 
@@ -131,7 +136,9 @@ interface CountOptions extends FlagOptions {
 }
 
 interface NumberOptions extends FlagOptions {
+  /** The least that is too little. */
   readonly above?: number;
+  readonly least?: number;
   readonly most?: number;
 }
 

@@ -10,17 +10,11 @@ export const exitCodes = { done: 0, failure: 1, usage: 2 } as const;
 
 /** Commands by name, loaded when one of them is needed. */
 const loaders: Record<string, () => Promise<{ command: Command }>> = {
-  demo: () => import("./demo.ts"),
   info: () => import("./info.ts"),
   selftest: () => import("./selftest.ts"),
   prepare: () => import("./prepare.ts"),
-  train: () => import("./train.ts"),
-  eval: () => import("./eval.ts"),
-  sample: () => import("./sample.ts"),
   report: () => import("./report.ts"),
   bench: () => import("./bench.ts"),
-  export: () => import("./export.ts"),
-  import: () => import("./import.ts"),
 };
 
 /**
