@@ -58,7 +58,13 @@ class TrainRun {
     this.attention = options.attention;
     this.#parameters = new ModelParameters(device, config);
     this.#parameters.initialize();
-    this.#optimizer = new AdamW(this.#parameters, { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 });
+    this.#optimizer = new AdamW(this.#parameters, {
+      beta1: 0.9,
+      beta2: 0.95,
+      epsilon: 1e-8,
+      weightDecay: 0.1,
+      maxNorm: 1,
+    });
     this.#model = new Gpt(this.#parameters, { batch });
     // Tokens that repeat themselves, so that there is something to learn.
     const token = (i: number) => Math.floor(uniformAt(1, 0, i % 97) * config.vocabulary);

@@ -4,7 +4,7 @@ import type { TrainMeasurement } from "../bench/train.ts";
 import type { Device } from "../device/device.ts";
 import { CommandFailure, defineCommand, type FlagValues, flag, type Invocation, UsageError } from "./command.ts";
 import { deviceFlags, withDevice } from "./options.ts";
-import { type Progress, showProgress } from "./progress.ts";
+import { type Progress, progressOn, type ShowProgress } from "./progress.ts";
 import { bytes, textTable, thousands } from "./terminal.ts";
 
 const length = flag.count("", { most: 2 ** 20, kilo: true, placeholder: "<T>" });
@@ -67,26 +67,29 @@ async function benchAttention(device: Device, invocation: Invocation<typeof flag
   ]);
   const { heads: H = 8, kvHeads: Hk = H, headDimension: D = 64, batch: B = 1, rounds = 5 } = flags;
   const found = flags.noPeer ? null : await findPeer();
-  if (!found && !flags.noPeer) terminal.err(`No peer beside: onnxruntime-node is not installed here (${peerInstall}).\n`);
+  if (!found && !flags.noPeer)
+    terminal.err(`No peer beside: onnxruntime-node is not installed here (${peerInstall}).\n`);
   const threads = flags.threads ?? (await import("./machine.ts")).describeMachine().cores;
   const failures: string[] = [];
   for (const T of flags.lengths ?? [2048, 8192]) {
     const shape: BenchShape = { B, T, H, Hk, D };
-    const progress = new LateProgress(terminal);
+    const progress = lateProgress(await progressOn(terminal));
     const result = await measure({
       shape,
       patterns: flags.patterns ?? ["dense", "hash(16)", "drop(0.7)"],
       rounds,
       backward: !flags.forwardOnly,
       device,
-      openDevice: () => openDevice(flags.device ?? "auto", flags.threads === undefined ? {} : { threads: flags.threads }),
+      openDevice: () =>
+        openDevice(flags.device ?? "auto", flags.threads === undefined ? {} : { threads: flags.threads }),
       openPeer: async (inputs) => (found ? openPeer(found, { shape, inputs, threads }) : null),
       onProgress: (done, of, text) => progress.update(done, of, text),
     }).finally(() => progress.stop());
     await output(invocation, device, attentionRecords(shape, result), () => attentionTable(shape, result));
     failures.push(...failedChecks(T, result));
   }
-  if (failures.length > 0) throw new CommandFailure(`wrong results, so the times mean nothing: ${failures.join("; ")}.`);
+  if (failures.length > 0)
+    throw new CommandFailure(`wrong results, so the times mean nothing: ${failures.join("; ")}.`);
 }
 
 function attentionTable(shape: BenchShape, { measurements, peer }: AttentionBench): string {
@@ -106,10 +109,30 @@ function attentionTable(shape: BenchShape, { measurements, peer }: AttentionBenc
   if (peer) {
     const { forward, check } = peer;
     const ms = forward.medianMs.toFixed(1);
-    rows.push([peer.name, ms, "-", "100.00 %", "-", ratio(dense?.forward.medianMs, forward.medianMs), "1.00x", "-", check.pass ? "yes" : "NO"]);
+    rows.push([
+      peer.name,
+      ms,
+      "-",
+      "100.00 %",
+      "-",
+      ratio(dense?.forward.medianMs, forward.medianMs),
+      "1.00x",
+      "-",
+      check.pass ? "yes" : "NO",
+    ]);
   }
   const { B, T, H, Hk, D } = shape;
-  const head = ["pattern", "forward ms", "backward ms", "visible", "GFLOP/s", "vs dense", "vs peer", "extra memory", "correct"];
+  const head = [
+    "pattern",
+    "forward ms",
+    "backward ms",
+    "visible",
+    "GFLOP/s",
+    "vs dense",
+    "vs peer",
+    "extra memory",
+    "correct",
+  ];
   return `\nB ${B}, T ${T}, H ${H}${Hk === H ? "" : `, Hk ${Hk}`}, D ${D}\n${textTable(head, rows)}`;
 }
 
@@ -154,7 +177,7 @@ async function benchTrain(device: Device, invocation: Invocation<typeof flags>):
       attention,
       config: parseModelConfig({ ...shape, sharedQK: true, attention }),
     }));
-    const progress = new LateProgress(terminal);
+    const progress = lateProgress(await progressOn(terminal));
     const results = await measure({
       device,
       models,
@@ -214,17 +237,13 @@ async function output(
 }
 
 /** A progress whose total is known only once the work has begun. */
-class LateProgress {
-  #progress: Promise<Progress> | undefined;
-
-  constructor(readonly terminal: Invocation["terminal"]) {}
-
-  update(done: number, total: number, text: string): void {
-    this.#progress ??= showProgress(this.terminal, { total, label: "bench" });
-    void this.#progress.then((progress) => progress.update(done, [text]));
-  }
-
-  async stop(): Promise<void> {
-    (await this.#progress)?.stop();
-  }
+function lateProgress(show: ShowProgress) {
+  let progress: Progress | undefined;
+  return {
+    update(done: number, total: number, text: string): void {
+      progress ??= show({ total, label: "bench" });
+      progress.update(done, [text]);
+    },
+    stop: () => progress?.stop(),
+  };
 }

@@ -171,5 +171,5 @@ function splitList(text: string): string[] {
 
 /** `jsonOut` -> `--json-out` */
 export function flagName(key: string): string {
-  return `--${key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+  return `--${key.replace(/[A-Z]+/g, (c) => `-${c.toLowerCase()}`)}`;
 }

@@ -12,61 +12,74 @@ export interface Progress {
 /** Time between two lines where there is no terminal. */
 const lineEveryMs = 10_000;
 
-/** Shows progress towards `total` steps; the time to go is estimated from the pace of the last minute. */
-export async function showProgress(
-  terminal: Terminal,
-  { total, label, now = Date.now, startAt = 0 }: { total: number; label: string; now?: () => number; startAt?: number },
-): Promise<Progress> {
-  const pace = new Pace(now, startAt);
-  const sentence = (fields: readonly string[]) => [...fields, `${pace.left(total)} left`].join("  ");
-  if (!terminal.isInteractive) return new Lines(terminal, { total, label, now, pace, sentence });
+export interface ProgressOptions {
+  readonly total: number;
+  readonly label: string;
+  /** Where earlier work left off. */
+  readonly startAt?: number;
+  readonly now?: () => number;
+}
+
+/** Shows progress towards `total`; the time to go is estimated from the pace of the last minute. */
+export type ShowProgress = (options: ProgressOptions) => Progress;
+
+/** Loads what shows progress on this terminal. */
+export async function progressOn(terminal: Terminal): Promise<ShowProgress> {
+  if (!terminal.isInteractive) return (options) => new Lines(terminal, options);
   const { SingleBar } = (await import("cli-progress")).default;
-  const bar = new SingleBar({
-    format: `${label} {bar} {value}/{total}  {text}`,
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    barsize: 24,
-    hideCursor: true,
-    stopOnComplete: false,
-    gracefulExit: false,
-    linewrap: false,
-    fps: 4,
-  });
-  bar.start(total, startAt, { text: "" });
-  return {
-    update(done, fields = []) {
-      pace.add(done);
-      bar.update(done, { text: sentence(fields) });
-    },
-    say(text) {
-      bar.stop();
-      terminal.err(`\r\u001b[K${text}\n`);
-      bar.start(total, pace.done, { text: "" });
-    },
-    stop: () => bar.stop(),
+  return ({ total, label, startAt = 0, now = Date.now }) => {
+    const pace = new Pace(now, startAt);
+    const bar = new SingleBar({
+      format: `${label} {bar} {value}/{total}  {text}`,
+      barCompleteChar: "█",
+      barIncompleteChar: "░",
+      barsize: 24,
+      hideCursor: true,
+      stopOnComplete: false,
+      gracefulExit: false,
+      linewrap: false,
+      fps: 4,
+    });
+    let shown = "";
+    bar.start(total, startAt, { text: shown });
+    return {
+      update(done, fields = []) {
+        pace.add(done);
+        shown = [...fields, `${pace.left(total)} left`].join("  ");
+        bar.update(done, { text: shown });
+      },
+      say(text) {
+        bar.stop();
+        terminal.err(`\u001b[1A\r\u001b[K${text}\n`);
+        bar.start(total, pace.done, { text: shown });
+      },
+      stop: () => bar.stop(),
+    };
   };
 }
 
+/** One progress, from the beginning. */
+export async function showProgress(terminal: Terminal, options: ProgressOptions): Promise<Progress> {
+  return (await progressOn(terminal))(options);
+}
+
 class Lines implements Progress {
+  readonly #pace: Pace;
   #last = -Infinity;
   #fields: readonly string[] = [];
   #shown = -1;
 
   constructor(
     readonly terminal: Terminal,
-    readonly options: {
-      total: number;
-      label: string;
-      now: () => number;
-      pace: Pace;
-      sentence: (fields: readonly string[]) => string;
-    },
-  ) {}
+    readonly options: ProgressOptions,
+  ) {
+    this.#pace = new Pace(options.now ?? Date.now, options.startAt ?? 0);
+  }
 
   update(done: number, fields: readonly string[] = []): void {
-    this.options.pace.add(done);
+    this.#pace.add(done);
     this.#fields = fields;
-    const now = this.options.now();
+    const now = (this.options.now ?? Date.now)();
     if (now - this.#last < lineEveryMs && done < this.options.total) return;
     this.#last = now;
     this.#write(done);
@@ -77,14 +90,14 @@ class Lines implements Progress {
   }
 
   stop(): void {
-    const { done } = this.options.pace;
+    const { done } = this.#pace;
     if (this.#fields.length > 0 && done !== this.#shown) this.#write(done);
   }
 
   #write(done: number): void {
     this.#shown = done;
-    const { label, total, sentence } = this.options;
-    this.terminal.err(`${label} ${done}/${total}  ${sentence(this.#fields)}\n`);
+    const { label, total } = this.options;
+    this.terminal.err(`${label} ${done}/${total}  ${this.#fields.join("  ")}  ${this.#pace.left(total)} left\n`);
   }
 }
 

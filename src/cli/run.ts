@@ -13,8 +13,13 @@ const loaders: Record<string, () => Promise<{ command: Command }>> = {
   info: () => import("./info.ts"),
   selftest: () => import("./selftest.ts"),
   prepare: () => import("./prepare.ts"),
+  train: () => import("./train.ts"),
+  eval: () => import("./eval.ts"),
+  sample: () => import("./sample.ts"),
   report: () => import("./report.ts"),
   bench: () => import("./bench.ts"),
+  export: () => import("./export.ts"),
+  import: () => import("./import.ts"),
 };
 
 /**
