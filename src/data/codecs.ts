@@ -166,14 +166,20 @@ export function zstdWorker(timeoutMs: number): Zstd {
   const decompress = async (bytes: Uint8Array, length: number): Promise<Uint8Array> => {
     checkWindow(bytes);
     worker ??= startZstdWorker();
-    try {
-      return await ask(worker, { bytes, length }, timeoutMs);
-    } catch (error) {
+    const answer = await ask(worker, { bytes, length }, timeoutMs).catch(async (error: unknown) => {
+      // It may be running still, or gone: the next page gets a new one.
       await close();
       throw error;
-    }
+    });
+    if (answer.output) return answer.output;
+    throw new Error(`the Zstandard bytes are damaged (${answer.message})`);
   };
   return { decompress, close };
+}
+
+interface Answer {
+  output?: Uint8Array;
+  message?: string;
 }
 
 function startZstdWorker(): Worker {
@@ -188,14 +194,13 @@ function startZstdWorker(): Worker {
   return worker;
 }
 
-function ask(worker: Worker, request: { bytes: Uint8Array; length: number }, timeoutMs: number): Promise<Uint8Array> {
+function ask(worker: Worker, request: { bytes: Uint8Array; length: number }, timeoutMs: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => finish(new Error(`the page takes more than ${timeoutMs / 1000} s`)), timeoutMs);
-    const onMessage = ({ output, message }: { output?: Uint8Array; message?: string }) =>
-      finish(output ?? new Error(`the Zstandard bytes are damaged (${message})`));
+    const onMessage = (answer: Answer) => finish(answer);
     const onExit = () => finish(new Error("the Zstandard decoder ran out of memory"));
     const onError = (error: Error) => finish(error);
-    function finish(result: Uint8Array | Error): void {
+    function finish(result: Answer | Error): void {
       clearTimeout(timer);
       worker.off("message", onMessage).off("error", onError).off("exit", onExit);
       if (result instanceof Error) reject(result);

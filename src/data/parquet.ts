@@ -267,7 +267,7 @@ function damaged(source: ByteSource, place: string, error: unknown, offset = 0):
   // A TypeError is the library's way of missing a part; its words speak of its code, not of the file.
   const isPlain = error instanceof Error && !(error instanceof TypeError || error instanceof RangeError);
   const message = isPlain ? error.message.replace(/\.$/, "") : "a part of it is missing or of another kind";
-  const result = new DataError(source.name, where, message, fix);
+  const result = new DataError(source.name, where, message, message.includes("is not supported") ? "" : fix);
   result.cause = error;
   return result;
 }

@@ -1,3 +1,6 @@
+import { deltaLengthStrings, deltaStrings } from "./parquet_delta.ts";
+import { readRuns } from "./parquet_runs.ts";
+
 /**
  * Decoding of one page of a Parquet column of strings, from bytes that may be anything: every length is checked against the
  * page, and work is in proportion to the page and its number of values. Source: the Parquet format's description of
@@ -20,10 +23,7 @@ export interface Dictionary {
   ends: Uint32Array;
 }
 
-const encodings = { plain: 0, plainDictionary: 2, rleDictionary: 8 };
-const encodingNames = ["PLAIN", "", "PLAIN_DICTIONARY", "RLE", "BIT_PACKED", "DELTA_BINARY_PACKED"];
-const moreEncodingNames = ["DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY", "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"];
-
+const encodings = { plain: 0, plainDictionary: 2, deltaLength: 6, delta: 7, rleDictionary: 8 };
 /** The strings of a dictionary page. */
 export function decodeDictionary(page: Uint8Array, values: number): Dictionary {
   checkCount(page, 0, values);
@@ -56,12 +56,13 @@ function readStrings(
 ): Iterator<Uint8Array> {
   const { start, count, encoding, dictionary } = options;
   if (encoding === encodings.plain) return plainStrings(page, start, count);
+  if (encoding === encodings.deltaLength) return deltaLengthStrings(page, start, count);
+  if (encoding === encodings.delta) return deltaStrings(page, start, count);
   if (encoding === encodings.plainDictionary || encoding === encodings.rleDictionary) {
     if (count > 0 && !dictionary) throw new Error("the page needs a dictionary, but none came before it");
     return dictionaryStrings(page, { start, count, dictionary });
   }
-  const name = [...encodingNames, ...moreEncodingNames][encoding] ?? `number ${encoding}`;
-  throw new Error(`the encoding ${name} is not supported; write the file with plain or dictionary encoding`);
+  throw new Error(`the encoding number ${encoding} is not supported for strings; write the file anew`);
 }
 
 function* plainStrings(page: Uint8Array, start: number, count: number): Generator<Uint8Array> {
@@ -117,62 +118,4 @@ function readLevels(
 function lengthAtStart(page: Uint8Array): number {
   if (page.length < 4) throw new Error("the page ends before its levels");
   return new DataView(page.buffer, page.byteOffset, page.byteLength).getUint32(0, true);
-}
-
-/** `count` numbers of `bits` bits each, in the format's mixture of runs and packed groups of eight. */
-export function readRuns(bytes: Uint8Array, { bits, count }: { bits: number; count: number }): Uint32Array {
-  const output = new Uint32Array(count);
-  if (bits === 0) return output;
-  const width = Math.ceil(bits / 8);
-  let [at, done] = [0, 0];
-  while (done < count) {
-    const { value: header, end } = readVarint(bytes, at);
-    at = end;
-    const isPacked = header % 2 === 1;
-    const length = isPacked ? ((header - 1) / 2) * bits : width;
-    // The last packed group may be cut to the bytes that its values need.
-    const wanted = isPacked ? Math.min(length, Math.ceil(((count - done) * bits) / 8)) : length;
-    if (at + wanted > bytes.length) throw new Error("a run is longer than the page");
-    const run = Math.min(count - done, isPacked ? ((header - 1) / 2) * 8 : header / 2);
-    if (isPacked) unpack(bytes, { at, bits, output, start: done, count: run });
-    else output.fill(smallInteger(bytes, at, width), done, done + run);
-    done += run;
-    at += length;
-  }
-  return output;
-}
-
-function unpack(
-  bytes: Uint8Array,
-  { at, bits, output, start, count }: { at: number; bits: number; output: Uint32Array; start: number; count: number },
-): void {
-  let bit = 0;
-  for (let i = 0; i < count; i++) {
-    let value = 0;
-    for (let got = 0; got < bits; ) {
-      const take = Math.min(8 - (bit & 7), bits - got);
-      const part = (bytes[at + (bit >> 3)]! >> (bit & 7)) & (2 ** take - 1);
-      value += part * 2 ** got;
-      got += take;
-      bit += take;
-    }
-    output[start + i] = value;
-  }
-}
-
-function smallInteger(bytes: Uint8Array, at: number, width: number): number {
-  let value = 0;
-  for (let i = 0; i < width; i++) value += bytes[at + i]! * 2 ** (8 * i);
-  return value;
-}
-
-function readVarint(bytes: Uint8Array, start: number): { value: number; end: number } {
-  let value = 0;
-  for (let i = 0; i < 5; i++) {
-    const byte = bytes[start + i];
-    if (byte === undefined) throw new Error("the page ends before its values");
-    value += (byte & 127) * 2 ** (7 * i);
-    if (byte < 128) return { value, end: start + i + 1 };
-  }
-  throw new Error("the length of a run is longer than 32 bits");
 }

@@ -2,7 +2,7 @@ import { DataError, ShapeError } from "../errors.ts";
 import { publishFolder } from "../files/publish.ts";
 import type { FileDigest, FileSink } from "../files/write.ts";
 import { threefry2x32 } from "../rng.ts";
-import { type DocumentPiece, readDocuments } from "./documents.ts";
+import { type DocumentPiece, type ReadOptions, readDocuments } from "./documents.ts";
 import { expandInputs, type Input } from "./inputs.ts";
 import { type DatasetMeta, metaName, trainName, validationName } from "./meta.ts";
 import { getTokenizer, type Tokenizer, type TokenizerName } from "./tokenizers.ts";
@@ -115,26 +115,42 @@ async function encodeAll(
   const tailShare = split.by === "tail" ? split.validationShare : 0;
   for (const input of inputs) {
     const before = documents.train + documents.validation;
-    const pieces = readDocuments(input, { textField, tailShare });
-    let encoder: DocumentEncoder | undefined;
-    let next = await pieces.next();
-    for (; !next.done; next = await pieces.next()) {
-      options.signal?.throwIfAborted();
-      const piece = next.value;
-      encoder ??= startDocument(piece, documents, options);
-      await encoder.push(piece);
-      if (piece.isEnd) {
-        documents[await encoder.end()]++;
-        encoder = undefined;
-      }
-      report(input, piece.doneBytes);
-    }
+    const sha256 = await encodeInput(input, { textField, tailShare }, { ...options, documents, report });
     const { name, kind, bytes } = input;
-    sources.push({ name, kind, bytes, sha256: next.value, documents: documents.train + documents.validation - before });
+    const found = documents.train + documents.validation - before;
+    // Head and tail of a text are one document.
+    sources.push({ name, kind, bytes, sha256, documents: kind === "text" ? Math.min(1, found) : found });
     report(input, bytes, { isEnd: true });
   }
   checkResult(inputs, documents, { ...options, writers });
   return { documents, sources };
+}
+
+/** @returns the SHA-256 of the input */
+async function encodeInput(
+  input: Input,
+  read: ReadOptions,
+  options: EncodeOptions & { documents: DatasetMeta["documents"]; report: (input: Input, doneBytes: number) => void },
+): Promise<string> {
+  const pieces = readDocuments(input, read);
+  try {
+    let encoder: DocumentEncoder | undefined;
+    for (;;) {
+      const next = await pieces.next();
+      if (next.done) return next.value;
+      options.signal?.throwIfAborted();
+      encoder ??= startDocument(next.value, options.documents, options);
+      await encoder.push(next.value);
+      if (next.value.isEnd) {
+        options.documents[await encoder.end()]++;
+        encoder = undefined;
+      }
+      options.report(input, next.value.doneBytes);
+    }
+  } finally {
+    // Closes the file when the loop was left early.
+    await pieces.return("");
+  }
 }
 
 interface DocumentEncoder {
