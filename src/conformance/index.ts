@@ -1,7 +1,8 @@
+import { attentionConformance } from "./attention.ts";
 import type { ConformanceCase } from "./case.ts";
 import { opCases } from "./ops.ts";
 
 export type { ConformanceCase, Verdict } from "./case.ts";
 
 /** All that a device must make true: run by the tests, in pages, and by `scfa selftest`. */
-export const conformanceCases: readonly ConformanceCase[] = [...opCases];
+export const conformanceCases: readonly ConformanceCase[] = [...opCases, ...attentionConformance()];

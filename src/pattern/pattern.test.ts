@@ -136,6 +136,12 @@ const makers: Record<string, Maker> = {
     return pattern.union(...pairs.map(([qShard, kShard]) => pattern.strided({ shards, qShard, kShard })));
   },
   heads: headGroups,
+  "heads of staircases": (shape, random) => {
+    const first = random(1, shape.H);
+    const perHead = simple["a staircase a head of each batch entry"];
+    const groups = [first, shape.H - first].filter((count) => count > 0);
+    return pattern.heads(groups.map((count) => [count, perHead({ ...shape, H: count }, random)]));
+  },
 };
 
 /** Groups of random sizes, each with a random pattern of its own, some of them groups or unions again. */

@@ -1,5 +1,6 @@
 import type { Device } from "../device/device.ts";
 import { DataError, ShapeError, UnsupportedError } from "../errors.ts";
+import { cleanLeftovers } from "../files/leftovers.ts";
 import { parseModelConfig } from "../gpt/config.ts";
 import { Gpt, type ModelTensors } from "../gpt/model.ts";
 import { AdamW } from "../gpt/optimizer.ts";
@@ -34,6 +35,8 @@ export interface TrainOptions {
   readonly run: Run;
   readonly device: Device;
   readonly data: TrainingData;
+  /** Sets the first values of a new run: weights read from elsewhere. Default: drawn from the model's seed. */
+  readonly initialize?: (parameters: ModelParameters) => Promise<void>;
   readonly onEvent?: (event: TrainEvent) => void;
   /** When it fires, the step in progress is finished, a checkpoint is written, and training returns. */
   readonly signal?: AbortSignal;
@@ -112,7 +115,8 @@ class Trainer {
   }
 
   async #begin(): Promise<void> {
-    const { run } = this.#options;
+    const { run, initialize } = this.#options;
+    await cleanLeftovers(run.folder);
     const found = await newestGood(run.checkpoints, (text) => this.#tell({ type: "message", text }));
     if (found) {
       checkSameModel(found.path, found.state, this.#config);
@@ -121,10 +125,14 @@ class Trainer {
       this.#tokens = found.state.tokens;
       this.#elapsedMs = found.state.elapsedMs;
       this.#checkpoint = { step: this.#step, path: found.path };
+    } else if (initialize) {
+      await initialize(this.#parameters);
     } else {
       this.#parameters.initialize();
     }
     this.#metrics = new MetricsWriter(run.metricsPath, { lastStep: this.#step });
+    // Weights from elsewhere may not be there when the run is resumed.
+    if (!found && initialize) await this.#save();
     this.#tell({
       type: "start",
       step: this.#step,

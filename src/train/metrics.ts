@@ -1,7 +1,8 @@
-import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
 import { z } from "zod";
 import { DataError } from "../errors.ts";
 import { fileError } from "../files/errors.ts";
+import { checkSchema, parseJson } from "../files/json.ts";
 
 /**
  * One line of `metrics.jsonl`: what one optimizer step did. A number that JSON cannot hold is never written, because a
@@ -41,29 +42,20 @@ export function readMetrics(path: string): Metric[] {
 }
 
 function completeLines(path: string): string[] {
-  if (!existsSync(path)) return [];
-  return readText(path).split("\n").slice(0, -1);
-}
-
-function readText(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (!stat) return [];
+    // A device or a pipe may have no end.
+    if (!stat.isFile()) throw new DataError(path, "open", "this is not a regular file", "Name a run's metrics.jsonl.");
+    return readFileSync(path, "utf8").split("\n").slice(0, -1);
   } catch (error) {
     throw fileError(path, "read", error);
   }
 }
 
 function parseLine(path: string, line: string, number: number): Metric {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    throw new DataError(path, `line ${number}`, "it is not JSON");
-  }
-  const parsed = metricSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new DataError(path, `line ${number}`, `"${issue.path.join(".")}": ${issue.message}`);
+  const place = { file: path, within: `line ${number}` };
+  return checkSchema(parseJson(line, place, { maxBytes: 1 << 16, maxDepth: 4 }), metricSchema, place);
 }
 
 /** Appends to `metrics.jsonl`, one line a step. */
@@ -77,9 +69,10 @@ export class MetricsWriter {
    */
   constructor(path: string, { lastStep }: { lastStep: number }) {
     this.#path = path;
+    const bytes = bytesUpTo(path, lastStep);
     try {
       this.#file = openSync(path, "a");
-      ftruncateSync(this.#file, bytesUpTo(path, lastStep));
+      ftruncateSync(this.#file, bytes);
     } catch (error) {
       throw fileError(path, "open", error);
     }

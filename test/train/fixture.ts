@@ -40,3 +40,8 @@ function tokensOf(text: string, name: string): Tokens {
   const bytes = new Uint8Array(codes.buffer);
   return new Tokens(memorySource(bytes, name), { tokenizer: "bytes", vocabularySize: 27 });
 }
+
+/** The run of `child.ts`: it writes checkpoints most of its time. */
+export function killConfig(): RunConfig {
+  return tinyConfig({ train: { steps: 60, evalEvery: 20, checkpointEvery: 1, keepCheckpoints: 3 } });
+}
