@@ -33,6 +33,7 @@ module.exports = {
     // Types may point anywhere; what runs may not.
     tsPreCompilationDeps: false,
     tsConfig: { fileName: "tsconfig.json" },
+    doNotFollow: { path: "node_modules" },
     exclude: { path: "\\.as\\.ts$|generated/" },
   },
 };

@@ -26,13 +26,13 @@ beforeAll(async () => {
     configFile: false,
     logLevel: "error",
     ssr: { noExternal: true },
-    build: { ssr: entry, outDir: join(folder, "dist"), emptyOutDir: false },
+    build: { ssr: entry, outDir: join(folder, "dist"), rollupOptions: { output: { entryFileNames: "entry.mjs" } } },
   });
 });
 
 /** Runs the program; kills it `afterMs` after it starts to work, or lets it end. */
 function run(afterMs = Number.POSITIVE_INFINITY): Promise<boolean> {
-  const child = spawn(process.execPath, [join(folder, "dist", "entry.js")], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [join(folder, "dist", "entry.mjs")], { stdio: ["ignore", "pipe", "inherit"] });
   return new Promise((resolve) => {
     let isDone = false;
     child.stdout.on("data", (text: Buffer) => {

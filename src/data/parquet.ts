@@ -14,7 +14,7 @@ export interface ParquetText {
 }
 
 const maxFooterBytes = 64 << 20;
-const maxFooterValues = 4_000_000;
+const maxFooterValues = 1_000_000;
 const maxPageHeaderBytes = 16 << 20;
 const maxPageBytes = 256 << 20;
 /** Compression and runs may let a small file stand for endless text; no honest text comes near. */
@@ -87,7 +87,7 @@ async function readFooter(source: ByteSource): Promise<{ metadata: FileMetaData;
   }
   const footer = await source.read(footerStart, length + 8);
   try {
-    readThrift(footer.subarray(0, length), { maxValues: maxFooterValues });
+    readThrift(footer.subarray(0, length), { maxValues: maxFooterValues, checkOnly: true });
     return { metadata: parquetMetadata(footer, { geoparquet: false }), footerStart };
   } catch (error) {
     throw damaged(source, "footer", error, footerStart);

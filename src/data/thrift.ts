@@ -23,6 +23,8 @@ export class ThriftError extends Error {
 export interface ThriftLimits {
   maxDepth?: number;
   maxValues?: number;
+  /** Build nothing: the fields are empty. */
+  checkOnly?: boolean;
 }
 
 /**
@@ -37,23 +39,27 @@ export function readThrift(bytes: Uint8Array, limits: ThriftLimits = {}): { fiel
 
 const types = { true: 1, false: 2, byte: 3, i16: 4, i32: 5, i64: 6, double: 7, binary: 8, list: 9, struct: 12 };
 
+const nothing: ThriftStruct = new Map();
+
 class Reader {
   at = 0;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #maxDepth: number;
+  readonly #keeps: boolean;
   #valuesLeft: number;
 
-  constructor(bytes: Uint8Array, { maxDepth = 16, maxValues = 1_000_000 }: ThriftLimits) {
+  constructor(bytes: Uint8Array, { maxDepth = 16, maxValues = 1_000_000, checkOnly = false }: ThriftLimits) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#maxDepth = maxDepth;
+    this.#keeps = !checkOnly;
     this.#valuesLeft = maxValues;
   }
 
   struct(depth: number): ThriftStruct {
     if (depth > this.#maxDepth) throw new ThriftError(this.at, `structures are nested deeper than ${this.#maxDepth}`);
-    const fields: ThriftStruct = new Map();
+    const fields: ThriftStruct = this.#keeps ? new Map() : nothing;
     let field = 0;
     for (;;) {
       const head = this.#byte();
@@ -61,7 +67,8 @@ class Reader {
       const type = head & 15;
       field = head >> 4 ? field + (head >> 4) : this.#zigzag();
       const isFlag = type === types.true || type === types.false;
-      fields.set(field, isFlag ? this.#count(type === types.true) : this.#value(type, depth));
+      const value = isFlag ? this.#count(type === types.true) : this.#value(type, depth);
+      if (this.#keeps) fields.set(field, value);
     }
   }
 
@@ -104,7 +111,8 @@ class Reader {
     const values: ThriftValue[] = [];
     for (let i = 0; i < length; i++) {
       const isFlag = type === types.true || type === types.false;
-      values.push(isFlag ? this.#count(this.#byte() === 1) : this.#value(type, depth + 1));
+      const value = isFlag ? this.#count(this.#byte() === 1) : this.#value(type, depth + 1);
+      if (this.#keeps) values.push(value);
     }
     return values;
   }
