@@ -53,6 +53,11 @@ export class LayerData {
     for (const group of this.#groups) group.redraw(draw);
   }
 
+  /** Computes ahead what `redraw` with the same draw will upload; for the host to do while the device is busy. */
+  prepare(draw: Draw): void {
+    for (const group of this.#groups) group.prepare(draw);
+  }
+
   /** Hashes the given rows. @param heads q [B, end - first, H, D] and k [B, end - first, Hk, D] of those rows */
   hash(heads: Heads, rows: RowRange): void {
     for (const group of this.#groups) group.hash(heads, rows);
@@ -81,7 +86,9 @@ class HeadGroup {
   /** f32 [headCount, D, buckets / 2] and [keyHeadCount, D, buckets / 2]; a key head's are those of its query heads. */
   readonly #qRotations: Tensor | null = null;
   readonly #kRotations: Tensor | null = null;
-  #drawn = false;
+  /** What the rotations on the device, and those made ahead on the host, were drawn from. */
+  #drawnSeed: number | null = null;
+  #prepared: { readonly seed: number; readonly q: Float32Array; readonly k: Float32Array } | null = null;
 
   constructor(
     arena: Arena,
@@ -117,31 +124,38 @@ class HeadGroup {
       this.#device.ops.keepMask({ seed: drawSeed, stream: 0, keep, out: this.#q! });
       this.#device.ops.keepMask({ seed: drawSeed, stream: 1, keep, out: this.#k! });
     }
-    if (kind !== "hash" && kind !== "union") return;
-    const fixed = this.config.rotations === "fixed";
-    if (fixed && this.#drawn) return;
-    this.#drawn = true;
-    this.#rotate(fixed ? deriveSeed(this.config.seed, 0, this.#part) : deriveSeed(seed, index, this.#part));
+    const rotationSeed = this.#rotationSeed({ seed, index });
+    if (rotationSeed === null || rotationSeed === this.#drawnSeed) return;
+    this.prepare({ seed, index });
+    this.#drawnSeed = rotationSeed;
+    this.#qRotations!.write(this.#prepared!.q);
+    this.#kRotations?.write(this.#prepared!.k);
   }
 
-  /** Query heads get the rotations of their key head, so that alike queries and keys meet in a bucket. */
-  #rotate(seed: number): void {
-    const D = headDimension(this.config);
-    const buckets = 2 * this.#qRotations!.shape[2]!;
-    const ofKeyHeads = lshRotations({ seed, H: this.#keyHeadCount, D, buckets });
-    this.#kRotations?.write(ofKeyHeads);
-    if (this.headCount === this.#keyHeadCount) {
-      this.#qRotations!.write(ofKeyHeads);
+  prepare(draw: Draw): void {
+    const seed = this.#rotationSeed(draw);
+    if (seed === null || seed === this.#drawnSeed || seed === this.#prepared?.seed) return;
+    const [heads, D, columns] = this.#qRotations!.shape as [number, number, number];
+    const k = lshRotations({ seed, H: this.#keyHeadCount, D, buckets: 2 * columns });
+    if (heads === this.#keyHeadCount) {
+      this.#prepared = { seed, q: k, k };
       return;
     }
+    // Query heads get the rotations of their key head, so that alike queries and keys meet in a bucket.
     const perKeyHead = this.config.heads / this.config.kvHeads;
-    const size = (D * buckets) / 2;
-    const ofHeads = new Float32Array(this.headCount * size);
-    for (let h = 0; h < this.headCount; h++) {
+    const q = new Float32Array(heads * D * columns);
+    for (let h = 0; h < heads; h++) {
       const keyHead = Math.floor((this.#firstHead + h) / perKeyHead) - this.#firstKeyHead;
-      ofHeads.set(ofKeyHeads.subarray(keyHead * size, (keyHead + 1) * size), h * size);
+      q.set(k.subarray(keyHead * D * columns, (keyHead + 1) * D * columns), h * D * columns);
     }
-    this.#qRotations!.write(ofHeads);
+    this.#prepared = { seed, q, k };
+  }
+
+  /** What the rotations of a pass are drawn from; null if the pattern has none. */
+  #rotationSeed({ seed, index }: Draw): number | null {
+    if (!this.#qRotations) return null;
+    const { rotations, seed: modelSeed } = this.config;
+    return rotations === "fixed" ? deriveSeed(modelSeed, 0, this.#part) : deriveSeed(seed, index, this.#part);
   }
 
   hash({ q, k }: Heads, { first, end }: RowRange): void {

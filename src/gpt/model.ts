@@ -200,6 +200,7 @@ export class Gpt {
       dTokenTable: gradients.tokens,
       dPositionTable: gradients.positions,
     });
+    for (const layer of this.#layers) layer.prepare({ ...draw, index: draw.index + 1 });
     return this.#meanLoss();
   }
 

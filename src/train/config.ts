@@ -44,7 +44,7 @@ export const dataSchema = z.strictObject({
 });
 
 /** What `config.json` of a run folder holds. */
-export const runSchema = z.strictObject({ model: modelSchema, train: trainSchema, data: dataSchema });
+export const runSchema = z.strictObject({ model: modelSchema, train: trainSchema.prefault({}), data: dataSchema });
 
 /** A run's configuration as a person writes it: fields with defaults may be left out. */
 export type RunOptions = z.input<typeof runSchema>;
