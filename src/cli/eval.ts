@@ -17,15 +17,16 @@ export const command = defineCommand({
   ],
   async run({ args, flags, terminal }) {
     const [folder] = args as [string];
-    const [{ openRun }, { openTrained }, { evaluate }, { Gpt }, { openDataset }] = await Promise.all([
+    const [{ openRun }, { openTrained }, { evaluate }, { Gpt }, { openDataset }, { dataFolder }] = await Promise.all([
       import("../train/run.ts"),
       import("./trained.ts"),
       import("../train/loop.ts"),
       import("../gpt/model.ts"),
       import("../data/loader.ts"),
+      import("./trainingData.ts"),
     ]);
     const run = await openRun(folder);
-    const dataset = await openDataset(flags.data ?? run.config.data.folder);
+    const dataset = await openDataset(flags.data ?? (await dataFolder(run)));
     try {
       await withDevice(flags, terminal, async (device) => {
         const { parameters, state } = await openTrained(run, device, (text) => terminal.err(`${text}\n`));

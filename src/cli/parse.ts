@@ -82,15 +82,16 @@ export function nearest(word: string, names: readonly string[]): string | undefi
   return ranked[0] && ranked[0].distance <= Math.max(1, Math.floor(word.length / 3)) ? ranked[0].name : undefined;
 }
 
-/** Levenshtein: insertions, deletions and replacements of one letter. */
+/** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
 function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  const rows = Array.from({ length: a.length + 1 }, (_, i) => Array.from({ length: b.length + 1 }, (_, j) => i + j));
   for (let i = 1; i <= a.length; i++) {
-    const next = [i];
     for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+      const replaced = rows[i - 1]![j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const swap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swapped = swap ? rows[i - 2]![j - 2]! + 1 : Infinity;
+      rows[i]![j] = Math.min(rows[i]![j - 1]! + 1, rows[i - 1]![j]! + 1, replaced, swapped);
     }
-    row = next;
   }
-  return row[b.length]!;
+  return rows[a.length]![b.length]!;
 }

@@ -23,8 +23,9 @@ export const command = defineCommand({
     "Everything goes into one folder: the configuration, a line for each step (metrics.jsonl), checkpoints. Ctrl-C finishes the step, writes a checkpoint and stops; with --resume the run goes on, to the same losses as if it had never stopped. Settings come from a preset, then from a JSON file {model, train, data} if one is given, then from flags.",
   args: { usage: "[config.json]", least: 0, most: 1 },
   flags: async (): Promise<Flags> => {
-    const { configFlags, presetNames } = await import("./trainConfig.ts");
-    const preset = flag.choice("settings to start from", presetNames, { byDefault: "demo, without a file" });
+    const { configFlags, presetAsFlags, presetNames } = await import("./trainConfig.ts");
+    const help = `settings to start from, in place of the defaults below; demo is ${presetAsFlags("demo")}`;
+    const preset = flag.choice(help, presetNames, { byDefault: "demo, without a file" });
     return { ...ownFlags, preset, ...configFlags };
   },
   examples: [
@@ -71,6 +72,11 @@ async function begun({ args, flags, terminal }: Invocation, out: string): Promis
   if (await holdsRun(out)) {
     throw new UsageError(`${out} holds a run already. Go on with it by --resume, or choose another folder.`);
   }
+  const withVocabulary = (tokenizer: "bytes" | "gpt2") => ({
+    model: { vocabulary: vocabularyFor(tokenizer) },
+    train: {},
+    data: {},
+  });
   const file = args[0] === undefined ? null : await config.readConfigFile(args[0]);
   const said = config.mergeConfigs(
     ...(own.preset || !file ? [config.configOfPreset(own.preset ?? "demo")] : []),
@@ -80,18 +86,20 @@ async function begun({ args, flags, terminal }: Invocation, out: string): Promis
   const inFile = said.data["folder"];
   const path = own.data ?? (typeof inFile === "string" ? resolve(dirname(args[0]!), inFile) : undefined);
   if (path === undefined) throw new UsageError("scfa train needs something to learn from: --data <path>.");
+  // Checked before the text is prepared, which may take long and leaves a folder behind.
+  config.checkConfig(config.mergeConfigs(withVocabulary(own.tokenizer ?? "bytes"), said), {
+    folder: path,
+    tokenizer: own.tokenizer ?? "bytes",
+  });
   const data = await openTrainingData(path, {
     runFolder: out,
     terminal,
     ...(own.tokenizer && { tokenizer: own.tokenizer }),
   });
-  const fitted = config.mergeConfigs(
-    { model: { vocabulary: vocabularyFor(data.tokenizer) }, train: {}, data: {} },
-    {
-      ...said,
-      model: withContext(said.model, { asked: flags["context"] !== undefined || file !== null, data, terminal }),
-    },
-  );
+  const fitted = config.mergeConfigs(withVocabulary(data.tokenizer), {
+    ...said,
+    model: withContext(said.model, { asked: flags["context"] !== undefined || file !== null, data, terminal }),
+  });
   const { folder, tokenizer } = data;
   return { run: await createRun(out, config.checkConfig(fitted, { folder, tokenizer })), data };
 }
@@ -103,11 +111,10 @@ function withContext(
 ): Readonly<Record<string, unknown>> {
   const { train, validation } = data.dataset;
   const room = Math.min(train.count, validation.count) - 1;
-  const { vocabulary: _ofPreset, ...rest } = model;
-  if (asked || typeof model["context"] !== "number" || model["context"] <= room || room < 2) return rest;
+  if (asked || typeof model["context"] !== "number" || model["context"] <= room || room < 2) return model;
   const context = 2 ** Math.floor(Math.log2(room));
   terminal.err(`context ${context}: the text is too short for ${model["context"]}\n`);
-  return { ...rest, context };
+  return { ...model, context };
 }
 
 /** The run in the folder, with its data. */
@@ -120,9 +127,9 @@ async function resumed({ args, flags, terminal }: Invocation, out: string): Prom
     );
   }
   const { openRun } = await import("../train/run.ts");
-  const { openTrainingData } = await import("./trainingData.ts");
+  const { dataFolder, openTrainingData } = await import("./trainingData.ts");
   const run = await openRun(out);
-  const path = (flags["data"] as string | undefined) ?? run.config.data.folder;
+  const path = (flags["data"] as string | undefined) ?? (await dataFolder(run));
   return { run, data: await openTrainingData(path, { runFolder: out, terminal }) };
 }
 

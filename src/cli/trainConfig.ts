@@ -4,7 +4,7 @@ import { readJson } from "../files/json.ts";
 import { openFile } from "../files/open.ts";
 import { modelPresets, modelSchema } from "../gpt/config.ts";
 import { parseRunConfig, type RunConfig, trainPresets, trainSchema } from "../train/config.ts";
-import type { Flags } from "./command.ts";
+import { type Flags, flagName } from "./command.ts";
 import { schemaFlags } from "./schemaFlags.ts";
 
 const { seed: _seed, vocabulary, ...modelFields } = z.toJSONSchema(modelSchema, { io: "input" }).properties!;
@@ -19,6 +19,14 @@ export const configFlags: Flags = {
 
 /** Ready configurations by name: the model's and the training's of the same name, where there are both. */
 export const presetNames = [...new Set([...Object.keys(modelPresets), ...Object.keys(trainPresets)])];
+
+/** What the preset `demo` sets, as flags. */
+export function presetAsFlags(name: string): string {
+  const { model, train } = configOfPreset(name);
+  return Object.entries({ ...model, ...train })
+    .map(([key, value]) => `${flagName(key)} ${value === true ? "on" : value}`)
+    .join(" ");
+}
 
 /** A configuration as far as a file and flags say it. */
 export interface PartialConfig {
@@ -53,10 +61,11 @@ export function configOfFlags(flags: Readonly<Record<string, unknown>>): Partial
   };
 }
 
-/** A preset's sections. */
+/** A preset's sections, without the vocabulary, which follows from the data. */
 export function configOfPreset(name: string): PartialConfig {
-  const of = (presets: Readonly<Record<string, object>>) => ({ ...presets[name] });
-  return { model: of(modelPresets), train: of(trainPresets), data: {} };
+  const of = (presets: Readonly<Record<string, object>>): Record<string, unknown> => ({ ...presets[name] });
+  const { vocabulary: _, ...model } = of(modelPresets);
+  return { model, train: of(trainPresets), data: {} };
 }
 
 /** Later configurations win, field by field. */

@@ -8,6 +8,9 @@ import type { Run } from "../train/run.ts";
 import type { Terminal } from "./terminal.ts";
 import { thousands } from "./terminal.ts";
 
+/** Folder inside a run's, for tokens that were made for it alone. */
+const ownDataName = "data";
+
 /** Prepared tokens, and what to call them. */
 export interface PreparedData {
   readonly folder: string;
@@ -32,7 +35,7 @@ export async function openTrainingData(
       throw fileError(path, "open", error);
     },
   );
-  const folder = isFolder ? path : join(runFolder, "data");
+  const folder = isFolder ? path : join(runFolder, ownDataName);
   if (!isFolder) {
     terminal.err(`preparing ${path}\n`);
     await prepare({
@@ -53,6 +56,12 @@ export async function openTrainingData(
 export function vocabularyFor(tokenizer: TokenizerName): number {
   const { vocabularySize } = getTokenizer(tokenizer);
   return vocabularySize <= 256 ? vocabularySize : Math.ceil(vocabularySize / 128) * 128;
+}
+
+/** Where a run's tokens are: in its own folder, which may have been moved, or where its configuration says. */
+export async function dataFolder({ folder, config }: Run): Promise<string> {
+  const own = join(folder, ownDataName);
+  return (await stat(own).catch(() => null)) ? own : config.data.folder;
 }
 
 /** The tokenizer of a run: what its configuration says, or what its vocabulary suggests. */

@@ -11,6 +11,8 @@ export interface OpenOptions extends CpuOptions {
   readonly log?: (line: string) => void;
 }
 
+const notInThisVersion = "not in this version";
+
 const openers: Partial<Record<DeviceName, (options: OpenOptions) => Promise<Device>>> = {
   cpu: async ({ threads, simd }) => {
     const { openCpuDevice } = await import("./cpu/index.ts");
@@ -36,7 +38,7 @@ export async function openDevice(name: DeviceName | "auto" = "auto", options: Op
       return device;
     } catch (error) {
       if (name !== "auto" || !(error instanceof UnsupportedError) || candidate === "cpu") throw error;
-      passedOver.push(`${candidate}: ${error.rule}, got ${error.actual}`);
+      passedOver.push(`${candidate}: ${openers[candidate] ? error.message : notInThisVersion}`);
     }
   }
   throw new UnsupportedError("openDevice", "some device must be there", passedOver.join("; "));
@@ -54,6 +56,7 @@ export async function surveyDevices(
         device.dispose();
         return { name, found: true, detail };
       } catch (error) {
+        if (!openers[name]) return { name, found: false, detail: notInThisVersion };
         return { name, found: false, detail: error instanceof Error ? error.message : String(error) };
       }
     }),
