@@ -23,15 +23,18 @@ export async function benchTrain({
   models,
   batch,
   rounds,
+  tokens,
   onProgress,
 }: {
   readonly device: Device;
   readonly models: readonly { readonly attention: string; readonly config: ModelConfig }[];
   readonly batch: number;
   readonly rounds: number;
+  /** A text to train on, at least batch * T + 1 tokens long; random tokens that repeat themselves if left out. */
+  readonly tokens?: ArrayLike<number>;
   readonly onProgress?: (done: number, of: number, what: string) => void;
 }): Promise<TrainMeasurement[]> {
-  const runs = models.map(({ attention, config }) => new TrainRun(device, { attention, config, batch }));
+  const runs = models.map(({ attention, config }) => new TrainRun(device, { attention, config, batch, tokens }));
   let done = 0;
   try {
     const contestants = runs.map((run) => ({ name: run.attention, run: () => run.step() }));
@@ -53,7 +56,10 @@ class TrainRun {
   readonly #batch: { tokens: Int32Array; targets: Int32Array };
   readonly #losses: number[] = [];
 
-  constructor(device: Device, options: { attention: string; config: ModelConfig; batch: number }) {
+  constructor(
+    device: Device,
+    options: { attention: string; config: ModelConfig; batch: number; tokens: ArrayLike<number> | undefined },
+  ) {
     const { config, batch } = options;
     this.attention = options.attention;
     this.#parameters = new ModelParameters(device, config);
@@ -66,8 +72,7 @@ class TrainRun {
       maxNorm: 1,
     });
     this.#model = new Gpt(this.#parameters, { batch });
-    // Tokens that repeat themselves, so that there is something to learn.
-    const token = (i: number) => Math.floor(uniformAt(1, 0, i % 97) * config.vocabulary);
+    const token = (i: number) => options.tokens?.[i] ?? Math.floor(uniformAt(1, 0, i % 97) * config.vocabulary);
     const length = batch * config.context;
     this.#batch = {
       tokens: Int32Array.from({ length }, (_, i) => token(i)),

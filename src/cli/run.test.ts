@@ -12,14 +12,14 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** Runs a command in this process. */
 async function scfa(...argv: string[]) {
-  let [out, err] = ["", ""];
+  const [out, err]: [string[], string[]] = [[], []];
   const terminal = {
-    out: (text: string) => void (out += text),
-    err: (text: string) => void (err += text),
+    out: (text: string) => void out.push(text),
+    err: (text: string) => void err.push(text),
     isInteractive: false,
   };
   const code = await runCli(argv, terminal);
-  return { code, out, err };
+  return { code, out: out.join(""), err: err.join("") };
 }
 
 const commands = [

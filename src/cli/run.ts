@@ -10,6 +10,7 @@ export const exitCodes = { done: 0, failure: 1, usage: 2 } as const;
 
 /** Commands by name, loaded when one of them is needed. */
 const loaders: Record<string, () => Promise<{ command: Command }>> = {
+  demo: () => import("./demo.ts"),
   info: () => import("./info.ts"),
   selftest: () => import("./selftest.ts"),
   prepare: () => import("./prepare.ts"),
