@@ -117,11 +117,11 @@ export function attentionBackward(argsAddress: usize, task: u32, scratchAddress:
   const group = args.heads / args.keyHeads;
   for (let h = keyHead * group; h < (keyHead + 1) * group; h++) {
     const bounds = b * args.boundsB + h * args.boundsH;
-    for (let tile = firstTile(args, args.hi + bounds, place); tile < args.queryTiles; tile++) {
+    for (let tile: u32 = 0; tile < args.queryTiles; tile++) {
+      // Looked at one by one, so that a tile's turns never skip a key tile, whatever the bounds say.
       const lo = load<u32>(args.lo + bounds + tile * args.blockM * 4);
       const hi = load<u32>(args.hi + bounds + (min((tile + 1) * args.blockM, args.queries) - 1) * 4);
-      if (lo >= place + count) break;
-      if (lo < hi) queryTile(args, scratch, b, h, tile, place, count);
+      if (lo < hi && lo < place + count && hi > place) queryTile(args, scratch, b, h, tile, place, count);
     }
   }
 
@@ -137,19 +137,6 @@ export function attentionBackward(argsAddress: usize, task: u32, scratchAddress:
     scatterPanel(scratch.dkPanels + at * rowBytes, dims, dk, args.dkT, kRows, place + at, here, scale, scale, add);
     scatterPanel(scratch.dvPanels + at * rowBytes, dims, dv, args.dvT, kRows, place + at, here, one, one, add);
   }
-}
-
-/** The first query tile whose last query sees beyond `key`. */
-function firstTile(args: BackwardArgs, hi: usize, key: u32): u32 {
-  let low: u32 = 0;
-  let high = args.queryTiles;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    const last = min((middle + 1) * args.blockM, args.queries) - 1;
-    if (load<u32>(hi + last * 4) > key) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
 
 /** One tile of queries against the task's keys at `keyPlace`. */
