@@ -2,7 +2,7 @@ import { PreparedAttention } from "../attention.ts";
 import type { Device } from "../device/device.ts";
 import type { Ops } from "../device/ops.ts";
 import { ShapeError } from "../errors.ts";
-import { causalPairs } from "../plan.ts";
+import { causalPairs, type Plan, plan } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import { Arena } from "./arena.ts";
 import {
@@ -210,6 +210,13 @@ export class Gpt {
     let pairs = 0;
     for (const plan of this.#plans) pairs += await plan.visiblePairs();
     return pairs / (causalPairs({ Tq: T, Tk: T }) * B * config.heads * config.layers);
+  }
+
+  /** What each head of a layer saw in the last pass, as plain data; waits for the device. */
+  plan(layer: number): Promise<Plan> {
+    const { B, T, config } = this;
+    const shape = { B, Tq: T, Tk: T, H: config.heads, Hk: config.kvHeads };
+    return plan(this.#layers[layer]!.pattern({ first: 0, end: T }), shape, { verify: false });
   }
 
   /** Views of a flat gradient tensor, for `accumulate`. */

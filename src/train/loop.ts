@@ -38,6 +38,8 @@ export interface TrainOptions {
   /** Sets the first values of a new run: weights read from elsewhere. Default: drawn from the model's seed. */
   readonly initialize?: (parameters: ModelParameters) => Promise<void>;
   readonly onEvent?: (event: TrainEvent) => void;
+  /** Waited for before each step, outside of its time; gets the steps done. Lets several runs take turns on a device. */
+  readonly beforeStep?: (step: number) => Promise<void>;
   /** When it fires, the step in progress is finished, a checkpoint is written, and training returns. */
   readonly signal?: AbortSignal;
 }
@@ -148,7 +150,9 @@ class Trainer {
     const { steps, checkpointEvery } = this.#config.train;
     const stopped = () => this.#options.signal?.aborted === true;
     let averageMs = 0;
-    while (this.#step < steps && !stopped()) {
+    while (this.#step < steps) {
+      await this.#options.beforeStep?.(this.#step);
+      if (stopped()) break;
       const metric = await this.#trainStep();
       averageMs = averageMs === 0 ? metric.stepMs : 0.9 * averageMs + 0.1 * metric.stepMs;
       this.#metrics!.append(metric);
