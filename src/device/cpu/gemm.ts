@@ -41,6 +41,7 @@ export function gemm(
 ): void {
   const { a, b, K, out, epilogue = {} } = args;
   const [M, N] = out.shape;
+  if (M === 0 || N === 0) return;
   const { rowsPerTask, columnsPerTask } = blockOf(M, N, args.packFirst);
   const rowBlocks = Math.ceil(M / rowsPerTask);
   const packed = args.packFirst && rowBlocks > 1 ? packPanels(runtime, b, K, N) : null;
