@@ -59,14 +59,14 @@ export const modelPresets = {
     context: 1024,
     biases: true,
   },
-  /** Small enough to learn something from bytes in minutes on a CPU. */
+  /** Small enough to learn something from bytes in minutes on a CPU; rotary positions, because they learn soonest. */
   demo: {
     layers: 2,
     heads: 4,
     width: 128,
     vocabulary: 256,
     context: 4096,
-    sharedQK: true,
+    positions: "rope",
     attention: "window(128):2 hash(16):2",
   },
 } as const satisfies Record<string, ModelOptions>;

@@ -120,7 +120,8 @@ test("a kernel that traps fails the device with a DeviceError, for what waits an
   const device = await openCpuDevice({ threads: 2 });
   const x = device.zeros([4]);
   // A source that lies about its memory: the copy leaves the WebAssembly memory.
-  device.ops.copy({ x: new Tensor(device, x.storage, x.dtype, [4], [2], 2 ** 29), out: x });
+  const liar = new Tensor(device, x.storage, x.dtype, [2, 2], [3, 1], 2 ** 29);
+  device.ops.copy({ x: liar, out: x.view([2, 2]) });
   await expect(device.synchronize()).rejects.toThrow(/worker: .*out of bounds/);
   expect(() => device.ops.fill({ out: x, value: 0 })).toThrow(DeviceError);
   device.dispose();
