@@ -118,9 +118,9 @@ describe.each([
 
 test("a kernel that traps fails the device with a DeviceError, for what waits and what comes", async () => {
   const device = await openCpuDevice({ threads: 2 });
-  const x = device.zeros([4]);
+  const x = device.zeros([2, 2]);
   // A source that lies about its memory: the copy leaves the WebAssembly memory.
-  device.ops.copy({ x: new Tensor(device, x.storage, x.dtype, [4], [2], 2 ** 29), out: x });
+  device.ops.copy({ x: new Tensor(device, x.storage, x.dtype, [2, 2], [4, 1], 2 ** 29), out: x });
   await expect(device.synchronize()).rejects.toThrow(/worker: .*out of bounds/);
   expect(() => device.ops.fill({ out: x, value: 0 })).toThrow(DeviceError);
   device.dispose();
