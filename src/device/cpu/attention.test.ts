@@ -35,7 +35,7 @@ const cases: Case[] = [
   { name: "skewed buckets", B: 2, Tq: 220, Tk: 220, H: 3, Hk: 3, D: 16, kind: "buckets", shuffled: true },
   { name: "D = 128", Tq: 75, Tk: 101, H: 2, Hk: 1, D: 128, kind: "steps", shuffled: true },
   { name: "D = 256", Tq: 41, Tk: 67, H: 1, Hk: 1, D: 256, kind: "steps" },
-  { name: "D = 16", Tq: 300, Tk: 300, H: 1, Hk: 1, D: 16, kind: "sparse" },
+  { name: "gaps over several tiles, D = 16", Tq: 300, Tk: 300, H: 1, Hk: 1, D: 16, kind: "sparse" },
 ];
 
 let device: CpuDevice;

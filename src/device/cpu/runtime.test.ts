@@ -45,7 +45,7 @@ describe.each([
     device.ops.copy({ x, out: out.slice(0, 1, n) });
     const copied = await out.read();
     expect([copied[0], copied[n + 1]]).toEqual([0, 0]);
-    expect(copied.subarray(1, n + 1)).toEqual(ramp(n));
+    expect(copied.findIndex((value, i) => i > 0 && i <= n && value !== i - 1)).toBe(-1);
     const bits = device.zeros([n], "f16");
     device.ops.fill({ out: bits.slice(0, 3, 100_001), value: 2 });
     expect((await bits.read()).reduce((sum, v) => sum + v, 0)).toBe(200_002);
@@ -118,9 +118,10 @@ describe.each([
 
 test("a kernel that traps fails the device with a DeviceError, for what waits and what comes", async () => {
   const device = await openCpuDevice({ threads: 2 });
-  const x = device.zeros([2, 2]);
+  const x = device.zeros([4]);
   // A source that lies about its memory: the copy leaves the WebAssembly memory.
-  device.ops.copy({ x: new Tensor(device, x.storage, x.dtype, [2, 2], [4, 1], 2 ** 29), out: x });
+  const liar = new Tensor(device, x.storage, x.dtype, [2, 2], [3, 1], 2 ** 29);
+  device.ops.copy({ x: liar, out: x.view([2, 2]) });
   await expect(device.synchronize()).rejects.toThrow(/worker: .*out of bounds/);
   expect(() => device.ops.fill({ out: x, value: 0 })).toThrow(DeviceError);
   device.dispose();
