@@ -1,8 +1,8 @@
 // lshBuckets: bucket = argmax of [x R; -x R], the lowest on a tie.
 //
 // Inputs:  x [B, T, H, D], strided (bytes between neighbours of B, T and H); rotations [H, D, R]; out i32 [B, T, H].
-// Grid:    one task per `positionsPerTask` positions of one (b, h).
-// Scratch: in floats, with R' = R made a multiple of 8: packed rotations R' * (D + 1), 4 rows of D, scores BLOCK * R',
+// Grid:    one task per `positionsPerTask` positions of one b, over all heads.
+// Scratch: in floats, with R' = R made a multiple of 8: packed rotations H * R' * (D + 1), 4 rows of D, scores BLOCK * R',
 //          and scores of 4 rows turned 4 * R'.
 // Numerics: float32.
 // Paper:   Kitaev, Kaiser and Levskaya, Reformer, arXiv 2001.04451 (angular hashing: Andoni et al., arXiv 1509.02897).
@@ -30,35 +30,48 @@ const BLOCK: i32 = 32; // rows scored at a time; lsh_buckets.ts holds the same n
 export function lshBuckets(argsAddress: usize, task: u32, scratch: usize): void {
   const args = changetype<LshBucketsArgs>(argsAddress);
   const blocks = <u32>((args.T + args.positionsPerTask - 1) / args.positionsPerTask);
-  const b = task / blocks / args.H;
-  const h = (task / blocks) % args.H;
+  const b = task / blocks;
   const first = <i32>(task % blocks) * args.positionsPerTask;
   const end = min(first + args.positionsPerTask, args.T);
-  const panels = (args.R + 7) >> 3;
   const panelBytes = <usize>((args.D + 1) & ~1) << 5;
-  const lastRows = scratch + panels * panelBytes;
-  const scores = lastRows + (<usize>args.D << 4);
-  const scoreStride = <usize>panels << 5;
-  const turned = scores + BLOCK * scoreStride;
-
-  packRotations(args, scratch, panelBytes, args.rotations + <usize>(<i32>h * args.D * args.R) * 4);
-  const x = args.x + b * args.xB + h * args.xH;
-  const outStride = <usize>args.H << 2;
-  const out = args.out + ((<usize>b * args.T * args.H + h) << 2);
+  const headBytes = ((args.R + 7) >> 3) * panelBytes;
+  const rest = scratch + args.H * headBytes;
+  for (let h: u32 = 0; h < args.H; h++) {
+    packRotations(args, scratch + h * headBytes, panelBytes, args.rotations + <usize>(<i32>h * args.D * args.R) * 4);
+  }
   for (let t = first; t < end; t += BLOCK) {
-    const rows = min(BLOCK, end - t);
-    const whole = rows & ~3;
-    const from = x + t * args.xT;
-    if (whole) scoreRows(args, from, args.xT, whole, scratch, panelBytes, scores, scoreStride);
-    if (rows > whole) {
-      copyRows(lastRows, from + whole * args.xT, args.xT, rows - whole, args.D);
-      const to = scores + whole * scoreStride;
-      scoreRows(args, lastRows, <usize>args.D << 2, 4, scratch, panelBytes, to, scoreStride);
+    // Heads innermost: their rows are neighbours in memory.
+    for (let h: u32 = 0; h < args.H; h++) {
+      const x = args.x + b * args.xB + t * args.xT + h * args.xH;
+      const out = args.out + (((<usize>b * args.T + t) * args.H + h) << 2);
+      hashRows(args, x, min(BLOCK, end - t), scratch + h * headBytes, panelBytes, rest, out);
     }
-    for (let r = 0; r < rows; r += 4) {
-      const buckets = farthest(scores + r * scoreStride, scoreStride, args.R, turned);
-      storeBuckets(out + (t + r) * outStride, outStride, buckets, rows - r);
-    }
+  }
+}
+
+function hashRows(
+  args: LshBucketsArgs,
+  x: usize,
+  rows: i32,
+  panels: usize,
+  panelBytes: usize,
+  scratch: usize,
+  out: usize,
+): void {
+  const scoreStride = <usize>((args.R + 7) & ~7) << 2;
+  const lastRows = scratch;
+  const scores = lastRows + (<usize>args.D << 4);
+  const turned = scores + BLOCK * scoreStride;
+  const whole = rows & ~3;
+  if (whole) scoreRows(args, x, args.xT, whole, panels, panelBytes, scores, scoreStride);
+  if (rows > whole) {
+    copyRows(lastRows, x + whole * args.xT, args.xT, rows - whole, args.D);
+    scoreRows(args, lastRows, <usize>args.D << 2, 4, panels, panelBytes, scores + whole * scoreStride, scoreStride);
+  }
+  const outStride = <usize>args.H << 2;
+  for (let r = 0; r < rows; r += 4) {
+    const buckets = farthest(scores + r * scoreStride, scoreStride, args.R, turned);
+    storeBuckets(out + r * outStride, outStride, buckets, rows - r);
   }
 }
 
