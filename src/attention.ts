@@ -150,6 +150,18 @@ export class PreparedAttention {
     }
   }
 
+  /** How many (query, key) pairs the staircases show as built last, over all heads and batch entries; waits for the device. */
+  async visiblePairs(): Promise<number> {
+    this.#mustBeAlive();
+    let pairs = 0;
+    for (const { part, staircase } of this.#parts) {
+      const [lo, hi] = await Promise.all([staircase.lo.read(), staircase.hi.read()]);
+      const heads = (this.shape.B * part.headCount * this.shape.Tq) / lo.length;
+      pairs += heads * hi.reduce((sum, end, n) => sum + end - lo[n], 0);
+    }
+    return pairs;
+  }
+
   /** Gives the staircases and the scratch back. */
   dispose(): void {
     if (this.#disposed) return;

@@ -1,0 +1,39 @@
+/** Something to time: `run` does the whole of it and waits for its end. */
+export interface Contestant {
+  readonly name: string;
+  run(): Promise<void>;
+}
+
+/** Times of one contestant, in the order in which they were taken. */
+export interface Times {
+  readonly medianMs: number;
+  readonly leastMs: number;
+  readonly allMs: readonly number[];
+}
+
+/**
+ * Times contestants in turns, so that what the machine does meanwhile hits all alike: one round unmeasured, then each
+ * contestant once a round.
+ */
+export async function measureInTurns(
+  contestants: readonly Contestant[],
+  { rounds, onRun }: { rounds: number; onRun?: (name: string, ms: number | null) => void },
+): Promise<Map<string, Times>> {
+  const all = new Map<string, number[]>(contestants.map(({ name }) => [name, []]));
+  for (let round = -1; round < rounds; round++) {
+    for (const { name, run } of contestants) {
+      const start = performance.now();
+      await run();
+      const ms = performance.now() - start;
+      if (round >= 0) all.get(name)!.push(ms);
+      onRun?.(name, round < 0 ? null : ms);
+    }
+  }
+  return new Map([...all].map(([name, ms]) => [name, { medianMs: middle(ms), leastMs: Math.min(...ms), allMs: ms }]));
+}
+
+function middle(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}

@@ -1,0 +1,66 @@
+import { defineCommand, flag, UsageError } from "./command.ts";
+import { withInterrupt } from "./interrupt.ts";
+import { deviceFlags, withDevice } from "./options.ts";
+
+export const command = defineCommand({
+  name: "sample",
+  summary: "let a trained run write",
+  args: { usage: "<run>", least: 1, most: 1 },
+  flags: {
+    ...deviceFlags,
+    prompt: flag.text("text to go on from", { byDefault: "a line feed" }),
+    count: flag.count("tokens to write", { byDefault: "400" }),
+    temperature: flag.number("0 always takes the likeliest, 1 is as the model says", { least: 0, byDefault: "0.8" }),
+    topK: flag.count("choose among this many of the likeliest", { byDefault: "40" }),
+    seed: flag.count("the same seed gives the same text", { least: 0, most: 2 ** 32 - 1, byDefault: "1" }),
+  },
+  examples: [
+    { line: 'scfa sample runs/a --prompt "Call me"', says: "400 tokens after two words" },
+    {
+      line: "scfa sample runs/a --count 2000 --temperature 1 --seed 7 > story.txt",
+      says: "the text alone goes to a file",
+    },
+  ],
+  async run({ args, flags, terminal }) {
+    const [{ openRun }, { openTrained }, { generate }, { getTokenizer }, { tokenizerOf }] = await Promise.all([
+      import("../train/run.ts"),
+      import("./trained.ts"),
+      import("../gpt/sampling.ts"),
+      import("../data/tokenizers.ts"),
+      import("./trainingData.ts"),
+    ]);
+    const run = await openRun(args[0]!);
+    const tokenizer = getTokenizer(tokenizerOf(run));
+    const prompt = flags.prompt ?? "\n";
+    const tokens = tokenizer.encode(prompt);
+    if (tokens.some((token) => token >= run.config.model.vocabulary)) {
+      throw new UsageError(
+        `the prompt has tokens that the model's vocabulary of ${run.config.model.vocabulary} lacks.`,
+      );
+    }
+    await withDevice(flags, terminal, async (device) => {
+      const { parameters } = await openTrained(run, device, (text) => terminal.err(`${text}\n`));
+      const choices = {
+        count: flags.count ?? 400,
+        temperature: flags.temperature ?? 0.8,
+        topK: flags.topK ?? 40,
+        seed: flags.seed ?? 1,
+        tokenLimit: tokenizer.vocabularySize,
+      };
+      // Characters may be cut across tokens; the decoder holds a beginning back until its end is there.
+      const decoder = new TextDecoder();
+      try {
+        await withInterrupt(terminal, { saying: "Stopping." }, async (signal) => {
+          terminal.out(prompt);
+          for await (const token of generate(parameters, tokens, choices)) {
+            terminal.out(decoder.decode(tokenizer.decodeBytes([token]), { stream: true }));
+            if (signal.aborted) break;
+          }
+          terminal.out(`${decoder.decode()}\n`);
+        });
+      } finally {
+        parameters.dispose();
+      }
+    });
+  },
+});

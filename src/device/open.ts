@@ -1,0 +1,78 @@
+import { UnsupportedError } from "../errors.ts";
+import type { CpuOptions } from "./cpu/index.ts";
+import type { Device } from "./device.ts";
+
+/** Kinds of devices, the fastest first: the order in which "auto" tries them. */
+export const deviceNames = ["cuda", "webgpu", "cpu"] as const;
+export type DeviceName = (typeof deviceNames)[number];
+
+export interface OpenOptions extends CpuOptions {
+  /** Gets one line: what was opened, and what was passed over and why. */
+  readonly log?: (line: string) => void;
+}
+
+const notInThisVersion = "not in this version";
+
+const openers: Partial<Record<DeviceName, (options: OpenOptions) => Promise<Device>>> = {
+  cpu: async ({ threads, simd }) => {
+    const { openCpuDevice } = await import("./cpu/index.ts");
+    return openCpuDevice({ ...(threads !== undefined && { threads }), ...(simd !== undefined && { simd }) });
+  },
+};
+
+/**
+ * Opens a device: one by name, or with "auto" the first of cuda, webgpu and cpu that is there. Works in Node, pages and
+ * workers; a device's code is loaded when it is asked for.
+ * @throws UnsupportedError if the device named, or with "auto" any, cannot be opened here
+ */
+export async function openDevice(name: DeviceName | "auto" = "auto", options: OpenOptions = {}): Promise<Device> {
+  if (name !== "auto" && !deviceNames.includes(name)) {
+    const known = ["auto", ...deviceNames].map((n) => `"${n}"`).join(", ");
+    throw new UnsupportedError("openDevice", `a device is one of ${known}`, `"${name}"`);
+  }
+  const passedOver: string[] = [];
+  for (const candidate of name === "auto" ? deviceNames : [name]) {
+    try {
+      const device = await open(candidate, options);
+      options.log?.([`device: ${device.description}`, ...passedOver].join("; "));
+      return device;
+    } catch (error) {
+      if (name !== "auto" || !(error instanceof UnsupportedError) || candidate === "cpu") throw error;
+      passedOver.push(`${candidate}: ${openers[candidate] ? error.message : notInThisVersion}`);
+    }
+  }
+  throw new UnsupportedError("openDevice", "some device must be there", passedOver.join("; "));
+}
+
+/** What `openDevice` would find for each kind: a description, or the reason why not. Opens and closes each. */
+export async function surveyDevices(
+  options: OpenOptions = {},
+): Promise<{ name: DeviceName; found: boolean; detail: string }[]> {
+  return Promise.all(
+    deviceNames.map(async (name) => {
+      try {
+        const device = await open(name, options);
+        const detail = device.description;
+        device.dispose();
+        return { name, found: true, detail };
+      } catch (error) {
+        if (!openers[name]) return { name, found: false, detail: notInThisVersion };
+        return { name, found: false, detail: error instanceof Error ? error.message : String(error) };
+      }
+    }),
+  );
+}
+
+async function open(name: DeviceName, options: OpenOptions): Promise<Device> {
+  const opener = openers[name];
+  if (!opener) {
+    const there = deviceNames.filter((n) => openers[n]).map((n) => `"${n}"`);
+    throw new UnsupportedError(
+      "openDevice",
+      "this version must know the device",
+      `"${name}"`,
+      `Use ${there.join(" or ")}.`,
+    );
+  }
+  return opener(options);
+}

@@ -1,0 +1,261 @@
+import { Error as ErrorLevel, parse, View } from "vega";
+import { compile, type TopLevelSpec } from "vega-lite";
+import type { Run, RunMetric } from "./run.ts";
+
+/** One drawing of a chart, as an SVG that takes its colours from the page's CSS variables. */
+export interface Chart {
+  readonly svg: string;
+  readonly widthPx: number;
+}
+
+/** A chart in two widths (desktop, phone) and what must be said about it. */
+export interface ChartSet {
+  readonly wide: Chart;
+  readonly narrow: Chart;
+  readonly notes: readonly string[];
+}
+
+/** CSS colour of the n-th run; the variables --run0 .. --run7 are set by the page for light and dark. */
+export function runColor(index: number): string {
+  return `var(--run${index % runColors})`;
+}
+const runColors = 8;
+
+interface Point {
+  readonly x: number;
+  readonly y: number;
+  readonly run: string;
+}
+
+interface Lines {
+  readonly xTitle: string;
+  readonly yTitle: string;
+  readonly yFromZero: boolean;
+  readonly raw: readonly Point[];
+  readonly smooth: readonly Point[];
+  /** Measured seldom, drawn as marks. */
+  readonly marks: readonly Point[];
+  readonly yMax: number | undefined;
+  readonly runs: number;
+  /** Of the chart on a desktop. */
+  readonly widePx: { readonly width: number; readonly height: number };
+}
+
+/** Points kept of each line; a chart is at most some 600 pixels wide. */
+const maxPoints = 400;
+
+/** Training and validation loss against tokens. */
+export function lossAgainstTokens(runs: readonly Run[]): Promise<ChartSet> {
+  return lossChart(runs, "tokens", (m) => m.tokens);
+}
+
+/** Training and validation loss against the time spent on each run. */
+export function lossAgainstTime(runs: readonly Run[]): Promise<ChartSet> {
+  const longestMs = Math.max(0, ...runs.map((run) => run.metrics.at(-1)?.elapsedMs ?? 0));
+  const { name, ms } = timeUnits.find((unit) => longestMs < unit.upToMs)!;
+  return lossChart(runs, `time (${name})`, (m) => (m.elapsedMs === undefined ? undefined : m.elapsedMs / ms));
+}
+
+const timeUnits = [
+  { name: "seconds", ms: 1000, upToMs: 300_000 },
+  { name: "minutes", ms: 60_000, upToMs: 3 * 3_600_000 },
+  { name: "hours", ms: 3_600_000, upToMs: Infinity },
+];
+
+/** Tokens trained per second, step by step, against tokens. */
+export async function speedAgainstTokens(runs: readonly Run[]): Promise<ChartSet> {
+  const lines = runs.map((run, i) => points(run.metrics, i, { x: (m) => m.tokens, y: (m) => m.tokensPerS }));
+  return drawBoth(
+    {
+      xTitle: "tokens",
+      yTitle: "tokens per second",
+      yFromZero: true,
+      raw: lines.flatMap(thin),
+      smooth: lines.flatMap((line) => thin(smoothed(line))),
+      marks: [],
+      yMax: undefined,
+      runs: runs.length,
+      widePx: { width: 1080, height: 260 },
+    },
+    [],
+  );
+}
+
+async function lossChart(runs: readonly Run[], xTitle: string, x: Reader): Promise<ChartSet> {
+  const raw = runs.map((run, i) => points(run.metrics, i, { x, y: (m) => m.loss }));
+  const marks = runs.flatMap((run, i) => points(run.metrics, i, { x, y: (m) => m.valLoss }));
+  const top = startOfView([...raw.flat(), ...marks]);
+  return drawBoth(
+    {
+      xTitle,
+      yTitle: "loss (nats per token)",
+      yFromZero: false,
+      raw: raw.flatMap(thin),
+      smooth: raw.flatMap((line) => thin(smoothed(line))),
+      marks: marks.filter((p) => top === undefined || p.y <= top),
+      yMax: top,
+      runs: runs.length,
+      widePx: { width: 520, height: 300 },
+    },
+    top === undefined ? [] : [`The first steps, with losses above ${top.toFixed(1)}, lie outside the chart.`],
+  );
+}
+
+type Reader = (m: RunMetric) => number | undefined;
+
+function points(metrics: readonly RunMetric[], run: number, { x, y }: { x: Reader; y: Reader }): Point[] {
+  return metrics.flatMap((m) => {
+    const at = x(m);
+    const value = y(m);
+    return at === undefined || value === undefined ? [] : [{ x: at, y: value, run: String(run) }];
+  });
+}
+
+/** Keeps a line's shape with fewer points: the lowest and the highest of each stretch. */
+function thin(line: readonly Point[]): Point[] {
+  if (line.length <= maxPoints) return [...line];
+  const stretch = Math.ceil((2 * line.length) / maxPoints);
+  const kept: Point[] = [];
+  for (let i = 0; i < line.length; i += stretch) {
+    const part = line.slice(i, i + stretch);
+    const low = part.reduce((a, b) => (b.y < a.y ? b : a));
+    const high = part.reduce((a, b) => (b.y > a.y ? b : a));
+    kept.push(...(low.x <= high.x ? [low, high] : [high, low]));
+  }
+  return kept;
+}
+
+/** Share of a line's points, around each point, whose mean is drawn bold. */
+const smoothingShare = 0.04;
+
+function smoothed(line: readonly Point[]): Point[] {
+  const widest = Math.round((line.length * smoothingShare) / 2);
+  return line.map((p, i) => {
+    // As many before as after, fewer at the ends: a one-sided mean would lag behind a falling loss.
+    const half = Math.min(widest, i, line.length - 1 - i);
+    const part = line.slice(i - half, i + half + 1);
+    return { ...p, y: part.reduce((sum, q) => sum + q.y, 0) / part.length };
+  });
+}
+
+/** Share of the tokens (or time) whose steep fall may leave the view, so that what follows can be told apart. */
+const fallShare = 0.05;
+
+/** The loss at which the view starts, or undefined if nothing needs to be left out. */
+function startOfView(all: readonly Point[]): number | undefined {
+  if (all.length === 0) return undefined;
+  const end = Math.max(...all.map((p) => p.x));
+  const after = all.filter((p) => p.x > end * fallShare).map((p) => p.y);
+  const highest = all.reduce((most, p) => Math.max(most, p.y), -Infinity);
+  const view = after.reduce((most, y) => Math.max(most, y), -Infinity);
+  const low = after.reduce((least, y) => Math.min(least, y), Infinity);
+  return view > low && highest - low > 1.5 * (view - low) ? Math.ceil(view * 10) / 10 : undefined;
+}
+
+async function drawBoth(lines: Lines, notes: readonly string[]): Promise<ChartSet> {
+  return { wide: await draw(lines, lines.widePx), narrow: await draw(lines, { width: 330, height: 240 }), notes };
+}
+
+async function draw(lines: Lines, size: Lines["widePx"]): Promise<Chart> {
+  const { spec } = compile(chartSpec(lines, size));
+  const view = new View(parse(spec), { renderer: "none", logLevel: ErrorLevel });
+  try {
+    return { svg: await view.toSVG(), widthPx: size.width };
+  } finally {
+    view.finalize();
+  }
+}
+
+function chartSpec(lines: Lines, { width: widthPx, height: heightPx }: Lines["widePx"]): TopLevelSpec {
+  const x = {
+    field: "x",
+    type: "quantitative" as const,
+    title: lines.xTitle,
+    scale: { nice: false, zero: true },
+    axis: { labelExpr: shortNumber, tickCount: widthPx > 400 ? Math.round(widthPx / 90) : 4 },
+  };
+  const domain = lines.yMax === undefined ? {} : { domainMax: lines.yMax };
+  const y = {
+    field: "y",
+    type: "quantitative" as const,
+    title: lines.yTitle,
+    scale: { zero: lines.yFromZero, ...domain },
+    axis: { labelExpr: shortNumber, tickCount: 5 },
+  };
+  const domainOfRuns = Array.from({ length: lines.runs }, (_, i) => String(i));
+  const color = {
+    field: "run",
+    type: "nominal" as const,
+    scale: { domain: domainOfRuns, range: domainOfRuns.map((_, i) => runColor(i)) },
+    legend: null,
+  };
+  const shape = {
+    field: "run",
+    type: "nominal" as const,
+    scale: { domain: domainOfRuns, range: domainOfRuns.map((_, i) => runShape(i)) },
+    legend: null,
+  };
+  const layer = (values: readonly Point[], mark: object, more: object = {}) => ({
+    data: { values: values.map((p) => ({ ...p })) },
+    mark: { clip: true, aria: false, ...mark },
+    encoding: { x, y, color, ...more },
+  });
+  return {
+    width: widthPx,
+    height: heightPx,
+    autosize: { type: "fit", contains: "padding" },
+    padding: 2,
+    layer: [
+      layer(lines.raw, { type: "line", strokeWidth: 1, opacity: 0.28, strokeJoin: "round" }),
+      layer(lines.smooth, { type: "line", strokeWidth: 2.2, strokeJoin: "round" }),
+      ...(lines.marks.length > 0
+        ? [
+            layer(
+              lines.marks,
+              {
+                type: "point",
+                clip: false,
+                filled: true,
+                size: 62,
+                stroke: "var(--paper)",
+                strokeWidth: 1.4,
+                opacity: 1,
+              },
+              { shape },
+            ),
+          ]
+        : []),
+    ],
+    config: chartConfig,
+  } as TopLevelSpec;
+}
+
+/** 0, 2.5, 100k, 1.2M */
+const shortNumber = "format(datum.value, abs(datum.value) < 1000 ? '~r' : '~s')";
+
+/** Mark of the n-th run's validation losses, so that colour is not all that tells runs apart. */
+export function runShape(index: number): string {
+  return ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"][index % 6]!;
+}
+
+const chartConfig = {
+  background: "transparent",
+  font: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif",
+  view: { stroke: null },
+  axis: {
+    labelColor: "var(--muted)",
+    titleColor: "var(--muted)",
+    titleFontWeight: "normal",
+    titleFontSize: 12,
+    labelFontSize: 12,
+    titlePadding: 8,
+    labelPadding: 5,
+    gridColor: "var(--line)",
+    domainColor: "var(--line)",
+    tickColor: "var(--line)",
+    ticks: false,
+    domain: false,
+    labelOverlap: true,
+  },
+  axisX: { grid: false, domain: true, ticks: true, tickSize: 4 },
+} as const;
