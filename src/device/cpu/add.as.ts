@@ -2,7 +2,7 @@
 //
 // Grid:    one task per `perTask` elements, a multiple of 4.
 // Scratch: none.
-import { loadLanes, storeLanes } from "./simd.as";
+import { loadTail, storeTail } from "./simd.as";
 
 @unmanaged
 class AddArgs {
@@ -16,10 +16,17 @@ class AddArgs {
 export function add(argsAddress: usize, task: u32, _scratch: usize): void {
   const args = changetype<AddArgs>(argsAddress);
   const first = task * args.perTask;
-  const end = min(first + args.perTask, args.size);
-  for (let i = first; i < end; i += 4) {
-    const at: usize = i << 2;
-    const lanes = <i32>(end - i);
-    storeLanes(args.out + at, f32x4.add(loadLanes(args.x + at, lanes), loadLanes(args.y + at, lanes)), lanes);
+  const count = <i32>min(args.perTask, args.size - first);
+  let x = args.x + (first << 2);
+  let y = args.y + (first << 2);
+  let out = args.out + (first << 2);
+  const end = out + ((count & ~3) << 2);
+  while (out < end) {
+    v128.store(out, f32x4.add(v128.load(x), v128.load(y)));
+    x += 16;
+    y += 16;
+    out += 16;
   }
+  const tail = count & 3;
+  if (tail) storeTail(out, f32x4.add(loadTail(x, tail), loadTail(y, tail)), tail);
 }

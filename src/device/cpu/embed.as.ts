@@ -3,7 +3,7 @@
 // Inputs:  tokens i32 [B, T], tokenTable [V, C], positionTable (from firstPosition on) [T, C] or 0, out [B, T, C].
 // Grid:    one task per `rowsPerTask` rows of out.
 // Scratch: none.
-import { loadLanes, storeLanes } from "./simd.as";
+import { loadTail, storeTail } from "./simd.as";
 
 @unmanaged
 class EmbedArgs {
@@ -36,10 +36,11 @@ export function embed(argsAddress: usize, task: u32, _scratch: usize): void {
       continue;
     }
     const position = args.positionTable + (n % args.T) * rowBytes;
-    for (let c = 0; c < args.C; c += 4) {
-      const at = <usize>c << 2;
-      const lanes = args.C - c;
-      storeLanes(out + at, f32x4.add(loadLanes(row + at, lanes), loadLanes(position + at, lanes)), lanes);
+    const whole = <usize>(args.C & ~3) << 2;
+    for (let c: usize = 0; c < whole; c += 16) {
+      v128.store(out + c, f32x4.add(v128.load(row + c), v128.load(position + c)));
     }
+    const tail = args.C & 3;
+    if (tail) storeTail(out + whole, f32x4.add(loadTail(row + whole, tail), loadTail(position + whole, tail)), tail);
   }
 }

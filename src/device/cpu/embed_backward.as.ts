@@ -4,7 +4,7 @@
 // Grid:    one task per `columnsPerTask` columns (a multiple of 4), over all rows in order: tokens repeat, and only so is
 //          the order of additions fixed without a sort.
 // Scratch: none.
-import { loadLanes, storeLanes } from "./simd.as";
+import { loadTail, storeTail } from "./simd.as";
 
 @unmanaged
 class EmbedBackwardArgs {
@@ -21,23 +21,25 @@ class EmbedBackwardArgs {
 
 export function embedBackward(argsAddress: usize, task: u32, _scratch: usize): void {
   const args = changetype<EmbedBackwardArgs>(argsAddress);
-  const first = <i32>task * args.columnsPerTask;
-  const end = min(first + args.columnsPerTask, args.C);
+  const first = <usize>(<i32>task * args.columnsPerTask) << 2;
+  const columns = min(args.columnsPerTask, args.C - <i32>task * args.columnsPerTask);
   const rowBytes = <usize>args.C << 2;
   for (let n: u32 = 0; n < args.rows; n++) {
     const token = load<u32>(args.tokens + (n << 2));
     if (token >= args.V) continue;
-    addColumns(args.dTokenTable + token * rowBytes, args.dout + n * rowBytes, first, end);
-    if (args.dPositionTable) {
-      addColumns(args.dPositionTable + (n % args.T) * rowBytes, args.dout + n * rowBytes, first, end);
-    }
+    const source = args.dout + n * rowBytes + first;
+    addColumns(args.dTokenTable + token * rowBytes + first, source, columns);
+    if (args.dPositionTable) addColumns(args.dPositionTable + (n % args.T) * rowBytes + first, source, columns);
   }
 }
 
-function addColumns(target: usize, source: usize, first: i32, end: i32): void {
-  for (let c = first; c < end; c += 4) {
-    const at = <usize>c << 2;
-    const lanes = end - c;
-    storeLanes(target + at, f32x4.add(loadLanes(target + at, lanes), loadLanes(source + at, lanes)), lanes);
+function addColumns(target: usize, source: usize, columns: i32): void {
+  const end = target + ((columns & ~3) << 2);
+  while (target < end) {
+    v128.store(target, f32x4.add(v128.load(target), v128.load(source)));
+    target += 16;
+    source += 16;
   }
+  const tail = columns & 3;
+  if (tail) storeTail(target, f32x4.add(loadTail(target, tail), loadTail(source, tail)), tail);
 }

@@ -1,7 +1,7 @@
 import type { Ops } from "../ops.ts";
 import type { CpuRuntime } from "./runtime.ts";
 
-const columnsPerTask = 32;
+const columnsPerTask = 64;
 
 /** See `Ops.embedBackward`. */
 export function embedBackward(

@@ -12,7 +12,7 @@
 import { gelu, geluSlope } from "./gelu.as";
 import { packStraight, packStraight16, packTurned } from "./gemm_pack.as";
 import { tileProduct } from "./gemm_tile.as";
-import { loadLanes, storeLanes } from "./simd.as";
+import { loadTail } from "./simd.as";
 
 const DEPTH: i32 = 256;
 const PANEL: i32 = 8; // columns of B side by side
@@ -153,21 +153,46 @@ function packB(
   }
 }
 
+/** The epilogue of one row, pass by pass over its sums, which are in the innermost cache. */
 function finishRow(args: GemmArgs, sums: usize, row: i32, column: i32, columns: i32): void {
-  const start = (<usize>row * args.N + column) << 2;
-  for (let j = 0; j < columns; j += 4) {
-    const at = start + ((<usize>j) << 2);
-    const lanes = columns - j;
-    let value = v128.load(sums + ((<usize>j) << 2));
-    if (args.bias) value = f32x4.add(value, loadLanes(args.bias + ((<usize>(column + j)) << 2), lanes));
-    if (args.preGelu) {
-      storeLanes(args.preGelu + at, value, lanes);
-      value = gelu(value);
+  const at = (<usize>row * args.N + column) << 2;
+  if (args.bias) addTo(sums, args.bias + (<usize>column << 2), columns);
+  if (args.preGelu) {
+    copyRow(args.preGelu + at, sums, columns);
+    for (let j = 0; j < columns; j += 4) {
+      const s = sums + (<usize>j << 2);
+      v128.store(s, gelu(v128.load(s)));
     }
-    if (args.slopeOf) value = f32x4.mul(value, geluSlope(loadLanes(args.slopeOf + at, lanes)));
-    if (args.residual) value = f32x4.add(value, loadLanes(args.residual + at, lanes));
-    storeLanes(args.out + at, value, lanes);
   }
+  if (args.slopeOf) timesGeluSlope(sums, args.slopeOf + at, columns);
+  if (args.residual) addTo(sums, args.residual + at, columns);
+  copyRow(args.out + at, sums, columns);
+}
+
+// Sums are whole vectors; the rows of matrices may end within one.
+
+function copyRow(to: usize, sums: usize, columns: i32): void {
+  memory.copy(to, sums, <usize>columns << 2);
+}
+
+function addTo(sums: usize, row: usize, columns: i32): void {
+  const end = sums + (<usize>(columns & ~3) << 2);
+  for (; sums < end; sums += 16) {
+    v128.store(sums, f32x4.add(v128.load(sums), v128.load(row)));
+    row += 16;
+  }
+  const tail = columns & 3;
+  if (tail) v128.store(sums, f32x4.add(v128.load(sums), loadTail(row, tail)));
+}
+
+function timesGeluSlope(sums: usize, row: usize, columns: i32): void {
+  const end = sums + (<usize>(columns & ~3) << 2);
+  for (; sums < end; sums += 16) {
+    v128.store(sums, f32x4.mul(v128.load(sums), geluSlope(v128.load(row))));
+    row += 16;
+  }
+  const tail = columns & 3;
+  if (tail) v128.store(sums, f32x4.mul(v128.load(sums), geluSlope(loadTail(row, tail))));
 }
 
 @unmanaged

@@ -1,6 +1,6 @@
 // Packing for gemm: for each step of the summed dimension, 4 neighbours of the other one side by side, zeros beyond the
 // edge. An odd number of steps is made even by one of zeros. Strides in bytes.
-import { loadLanes, storeTransposed } from "./simd.as";
+import { loadTail, storeTransposed } from "./simd.as";
 
 /** Where the summed dimension is contiguous: dst[k * step + r] = src[r * rowStride + k] for r < 4. */
 export function packTurned(dst: usize, step: usize, src: usize, rowStride: usize, rows: i32, depth: i32): void {
@@ -29,7 +29,7 @@ export function packTurned(dst: usize, step: usize, src: usize, rowStride: usize
 /** Where the summed dimension is the strided one: dst[k * step + r] = src[k * depthStride + r] for r < 4. */
 export function packStraight(dst: usize, step: usize, src: usize, depthStride: usize, rows: i32, depth: i32): void {
   for (let k = 0; k < depth; k++) {
-    v128.store(dst, loadLanes(src, rows));
+    v128.store(dst, rows >= 4 ? v128.load(src) : loadTail(src, rows));
     src += depthStride;
     dst += step;
   }

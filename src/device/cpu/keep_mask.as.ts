@@ -4,7 +4,7 @@
 // Grid:    one task per `perTask` elements, a multiple of 4.
 // Scratch: none.
 // Paper:   Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
-import { storeLanes } from "./simd.as";
+import { storeTail } from "./simd.as";
 
 const PARITY: u32 = 0x1bd11bda;
 // Four rotations, the first in the lowest byte.
@@ -31,7 +31,9 @@ export function keepMask(argsAddress: usize, task: u32, _scratch: usize): void {
   for (let i = first; i < end; i += 4) {
     const counters = i32x4.add(i32x4.splat(i), i32x4(0, 1, 2, 3));
     const below = i32x4.lt_u(firstWord(args.seed, args.stream, counters), thresholds);
-    storeLanes(args.out + (i << 2), args.keepAll ? one : v128.and(below, one), <i32>(end - i));
+    const kept = args.keepAll ? one : v128.and(below, one);
+    if (i + 4 <= end) v128.store(args.out + (i << 2), kept);
+    else storeTail(args.out + (i << 2), kept, <i32>(end - i));
   }
 }
 

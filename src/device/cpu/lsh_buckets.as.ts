@@ -1,13 +1,14 @@
 // lshBuckets: bucket = argmax of [x R; -x R], the lowest on a tie.
 //
 // Inputs:  x [B, T, H, D], strided (bytes between neighbours of B, T and H); rotations [H, D, R]; out i32 [B, T, H].
-// Grid:    one task per `positionsPerTask` positions of one (b, h).
-// Scratch: rotations packed ceil(R / 8) * 8 * D', 4 packed rows of D', and their scores 4 * ceil(R / 8) * 8 floats, with
-//          D' = D made even.
+// Grid:    one task per `positionsPerTask` positions of one b, over all heads.
+// Scratch: in floats, with R' = R made a multiple of 8: packed rotations H * R' * (D + 1), 4 rows of D, scores BLOCK * R',
+//          and scores of 4 rows turned 4 * R'.
 // Numerics: float32.
 // Paper:   Kitaev, Kaiser and Levskaya, Reformer, arXiv 2001.04451 (angular hashing: Andoni et al., arXiv 1509.02897).
-import { packStraight, packTurned } from "./gemm_pack.as";
-import { tileProduct } from "./gemm_tile.as";
+import { rowsTimesPanel } from "./gemm_micro.as";
+import { packStraight } from "./gemm_pack.as";
+import { storeTransposed } from "./simd.as";
 
 @unmanaged
 class LshBucketsArgs {
@@ -24,52 +25,118 @@ class LshBucketsArgs {
   positionsPerTask: i32;
 }
 
+const BLOCK: i32 = 32; // rows scored at a time; lsh_buckets.ts holds the same number
+
 export function lshBuckets(argsAddress: usize, task: u32, scratch: usize): void {
   const args = changetype<LshBucketsArgs>(argsAddress);
   const blocks = <u32>((args.T + args.positionsPerTask - 1) / args.positionsPerTask);
-  const b = task / blocks / args.H;
-  const h = (task / blocks) % args.H;
+  const b = task / blocks;
   const first = <i32>(task % blocks) * args.positionsPerTask;
   const end = min(first + args.positionsPerTask, args.T);
-  const evenD = (args.D + 1) & ~1;
-  const panels = (args.R + 7) >> 3;
-  const panelBytes = <usize>evenD << 5;
-  const packedX = scratch + panels * panelBytes;
-  const scores = packedX + (<usize>evenD << 4);
-  const scoreStride = <usize>panels << 5;
-
-  const rotations = args.rotations + <usize>(<i32>h * args.D * args.R) * 4;
-  for (let r = 0; r < panels * 8; r += 4) {
-    const to = scratch + <usize>(r >> 3) * panelBytes + ((r & 4) << 2);
-    packStraight(to, 32, rotations + (r << 2), <usize>args.R << 2, args.R - r, args.D);
+  const panelBytes = <usize>((args.D + 1) & ~1) << 5;
+  const headBytes = ((args.R + 7) >> 3) * panelBytes;
+  const rest = scratch + args.H * headBytes;
+  for (let h: u32 = 0; h < args.H; h++) {
+    packRotations(args, scratch + h * headBytes, panelBytes, args.rotations + <usize>(<i32>h * args.D * args.R) * 4);
   }
-  const x = args.x + b * args.xB + h * args.xH;
-  const out = args.out + ((<usize>b * args.T * args.H + h) << 2);
-  for (let t = first; t < end; t += 4) {
-    packTurned(packedX, 16, x + t * args.xT, args.xT, end - t, args.D);
-    memory.fill(scores, 0, scoreStride << 2);
-    for (let p = 0; p < panels; p++) {
-      tileProduct(packedX, scratch + p * panelBytes, evenD, scores + (<usize>p << 5), scoreStride);
-    }
-    const rows = min(4, end - t);
-    for (let r = 0; r < rows; r++) {
-      store<i32>(out + (((t + r) * args.H) << 2), farthest(scores + r * scoreStride, args.R));
+  for (let t = first; t < end; t += BLOCK) {
+    // Heads innermost: their rows are neighbours in memory.
+    for (let h: u32 = 0; h < args.H; h++) {
+      const x = args.x + b * args.xB + t * args.xT + h * args.xH;
+      const out = args.out + (((<usize>b * args.T + t) * args.H + h) << 2);
+      hashRows(args, x, min(BLOCK, end - t), scratch + h * headBytes, panelBytes, rest, out);
     }
   }
 }
 
-/** The place of the largest of [s; -s], the lowest on a tie. */
-function farthest(scores: usize, R: i32): i32 {
-  let most = load<f32>(scores);
-  let mostAt = 0;
-  let least = most;
-  let leastAt = 0;
-  for (let r = 1; r < R; r++) {
-    const score = load<f32>(scores + (r << 2));
-    mostAt = score > most ? r : mostAt;
-    most = score > most ? score : most;
-    leastAt = score < least ? r : leastAt;
-    least = score < least ? score : least;
+function hashRows(
+  args: LshBucketsArgs,
+  x: usize,
+  rows: i32,
+  panels: usize,
+  panelBytes: usize,
+  scratch: usize,
+  out: usize,
+): void {
+  const scoreStride = <usize>((args.R + 7) & ~7) << 2;
+  const lastRows = scratch;
+  const scores = lastRows + (<usize>args.D << 4);
+  const turned = scores + BLOCK * scoreStride;
+  const whole = rows & ~3;
+  if (whole) scoreRows(args, x, args.xT, whole, panels, panelBytes, scores, scoreStride);
+  if (rows > whole) {
+    copyRows(lastRows, x + whole * args.xT, args.xT, rows - whole, args.D);
+    scoreRows(args, lastRows, <usize>args.D << 2, 4, panels, panelBytes, scores + whole * scoreStride, scoreStride);
   }
-  return -least > most ? R + leastAt : mostAt;
+  const outStride = <usize>args.H << 2;
+  for (let r = 0; r < rows; r += 4) {
+    const buckets = farthest(scores + r * scoreStride, scoreStride, args.R, turned);
+    storeBuckets(out + r * outStride, outStride, buckets, rows - r);
+  }
+}
+
+function packRotations(args: LshBucketsArgs, panels: usize, panelBytes: usize, rotations: usize): void {
+  for (let r = 0; r < ((args.R + 7) & ~7); r += 4) {
+    const to = panels + <usize>(r >> 3) * panelBytes + ((r & 4) << 2);
+    packStraight(to, 32, rotations + (r << 2), <usize>args.R << 2, args.R - r, args.D);
+  }
+}
+
+function scoreRows(
+  args: LshBucketsArgs,
+  x: usize,
+  xStride: usize,
+  rows: i32,
+  panels: usize,
+  panelBytes: usize,
+  scores: usize,
+  scoreStride: usize,
+): void {
+  for (let r = 0; r < args.R; r += 8) {
+    rowsTimesPanel(x, xStride, panels, 32, scores, scoreStride, rows, args.D);
+    panels += panelBytes;
+    scores += 32;
+  }
+}
+
+/** Fewer than 4 rows, made 4 by zeros. */
+function copyRows(to: usize, from: usize, stride: usize, rows: i32, D: i32): void {
+  const rowBytes = <usize>D << 2;
+  memory.fill(to, 0, rowBytes << 2);
+  for (let r = 0; r < rows; r++) memory.copy(to + r * rowBytes, from + r * stride, rowBytes);
+}
+
+/** For 4 rows of scores, the place of the largest of [s; -s], the lowest on a tie. */
+function farthest(scores: usize, stride: usize, R: i32, turned: usize): v128 {
+  for (let r = 0; r < R; r += 4) {
+    const at = scores + (r << 2);
+    const a = v128.load(at);
+    const b = v128.load(at + stride);
+    const c = v128.load(at + 2 * stride);
+    const d = v128.load(at + 3 * stride);
+    storeTransposed(turned + (r << 4), 16, a, b, c, d);
+  }
+  let most = v128.load(turned);
+  let least = most;
+  let mostAt = i32x4.splat(0);
+  let leastAt = mostAt;
+  for (let r = 1; r < R; r++) {
+    const score = v128.load(turned + (r << 4));
+    const here = i32x4.splat(r);
+    const more = f32x4.gt(score, most);
+    const less = f32x4.lt(score, least);
+    mostAt = v128.bitselect(here, mostAt, more);
+    most = v128.bitselect(score, most, more);
+    leastAt = v128.bitselect(here, leastAt, less);
+    least = v128.bitselect(score, least, less);
+  }
+  const opposite = f32x4.gt(f32x4.neg(least), most);
+  return v128.bitselect(i32x4.add(leastAt, i32x4.splat(R)), mostAt, opposite);
+}
+
+function storeBuckets(out: usize, stride: usize, buckets: v128, rows: i32): void {
+  store<i32>(out, i32x4.extract_lane(buckets, 0));
+  if (rows > 1) store<i32>(out + stride, i32x4.extract_lane(buckets, 1));
+  if (rows > 2) store<i32>(out + 2 * stride, i32x4.extract_lane(buckets, 2));
+  if (rows > 3) store<i32>(out + 3 * stride, i32x4.extract_lane(buckets, 3));
 }

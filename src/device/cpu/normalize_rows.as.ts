@@ -3,7 +3,7 @@
 // Inputs:  x, out [B, T, H, D], strided (bytes between neighbours of B, T and H).
 // Grid:    one task per `positionsPerTask` positions (b, t).
 // Scratch: none.
-import { loadLanes, madd, storeLanes, sumLanes } from "./simd.as";
+import { loadTail, madd, storeTail, sumLanes } from "./simd.as";
 
 @unmanaged
 class NormalizeRowsArgs {
@@ -33,14 +33,17 @@ export function normalizeRows(argsAddress: usize, task: u32, _scratch: usize): v
     for (let h: u32 = 0; h < args.H; h++) {
       const x = args.x + b * args.xB + t * args.xT + h * args.xH;
       const out = args.out + b * args.outB + t * args.outT + h * args.outH;
-      const divisor = f32x4.splat(max<f32>(rowLength(x, args.D), args.epsilon));
-      for (let d = 0; d < args.D; d += 4) {
-        const at = <usize>d << 2;
-        const lanes = args.D - d;
-        storeLanes(out + at, f32x4.div(loadLanes(x + at, lanes), divisor), lanes);
-      }
+      scaleRow(x, out, args.D, 1 / max<f32>(rowLength(x, args.D), args.epsilon));
     }
   }
+}
+
+function scaleRow(x: usize, out: usize, D: i32, factor: f32): void {
+  const factors = f32x4.splat(factor);
+  const whole = <usize>(D & ~3) << 2;
+  for (let d: usize = 0; d < whole; d += 16) v128.store(out + d, f32x4.mul(v128.load(x + d), factors));
+  const tail = D & 3;
+  if (tail) storeTail(out + whole, f32x4.mul(loadTail(x + whole, tail), factors), tail);
 }
 
 export function rowLength(x: usize, D: i32): f32 {
@@ -49,9 +52,9 @@ export function rowLength(x: usize, D: i32): f32 {
 
 export function rowDot(x: usize, y: usize, D: i32): f32 {
   let sum = f32x4.splat(0);
-  for (let d = 0; d < D; d += 4) {
-    const at = <usize>d << 2;
-    sum = madd(loadLanes(x + at, D - d), loadLanes(y + at, D - d), sum);
-  }
+  const whole = <usize>(D & ~3) << 2;
+  for (let d: usize = 0; d < whole; d += 16) sum = madd(v128.load(x + d), v128.load(y + d), sum);
+  const tail = D & 3;
+  if (tail) sum = madd(loadTail(x + whole, tail), loadTail(y + whole, tail), sum);
   return sumLanes(sum);
 }

@@ -5,7 +5,7 @@
 // Grid:    one task per `positionsPerTask` positions (b, t).
 // Scratch: none.
 import { rowDot, rowLength } from "./normalize_rows.as";
-import { loadLanes, storeLanes } from "./simd.as";
+import { loadTail, madd, storeTail } from "./simd.as";
 
 @unmanaged
 class NormalizeRowsBackwardArgs {
@@ -47,15 +47,19 @@ export function normalizeRowsBackward(argsAddress: usize, task: u32, _scratch: u
 
 function backwardRow(x: usize, dout: usize, dx: usize, D: i32, epsilon: f32): void {
   const length = rowLength(x, D);
-  const divisor = max<f32>(length, epsilon);
-  const along: f32 = length > epsilon ? rowDot(x, dout, D) / divisor : 0;
-  const divisors = f32x4.splat(divisor);
+  const inverse: f32 = 1 / max<f32>(length, epsilon);
+  // dx += dout / n - x (x . dout) / n^3
+  const along: f32 = length > epsilon ? -rowDot(x, dout, D) * inverse * inverse * inverse : 0;
+  const inverses = f32x4.splat(inverse);
   const alongs = f32x4.splat(along);
-  for (let d = 0; d < D; d += 4) {
-    const at = <usize>d << 2;
-    const lanes = D - d;
-    const y = f32x4.div(loadLanes(x + at, lanes), divisors);
-    const change = f32x4.div(f32x4.sub(loadLanes(dout + at, lanes), f32x4.mul(y, alongs)), divisors);
-    storeLanes(dx + at, f32x4.add(loadLanes(dx + at, lanes), change), lanes);
+  const whole = <usize>(D & ~3) << 2;
+  for (let d: usize = 0; d < whole; d += 16) {
+    const change = madd(v128.load(x + d), alongs, f32x4.mul(v128.load(dout + d), inverses));
+    v128.store(dx + d, f32x4.add(v128.load(dx + d), change));
+  }
+  const tail = D & 3;
+  if (tail) {
+    const change = madd(loadTail(x + whole, tail), alongs, f32x4.mul(loadTail(dout + whole, tail), inverses));
+    storeTail(dx + whole, f32x4.add(loadTail(dx + whole, tail), change), tail);
   }
 }

@@ -100,22 +100,8 @@ export function storeTransposed(to: usize, stride: usize, a: v128, b: v128, c: v
   v128.store(to + 3 * stride, v128.shuffle<f64>(ab2, cd2, 1, 3));
 }
 
-/** The first `count` floats, then zeros. */
-// @ts-ignore: decorator
-@inline
-export function loadLanes(at: usize, count: i32): v128 {
-  return count >= 4 ? v128.load(at) : loadFewLanes(at, count);
-}
-
-/** Stores the first `count` floats, 4 at most. */
-// @ts-ignore: decorator
-@inline
-export function storeLanes(at: usize, x: v128, count: i32): void {
-  if (count >= 4) v128.store(at, x);
-  else storeFewLanes(at, x, count);
-}
-
-function loadFewLanes(at: usize, count: i32): v128 {
+/** The `count` floats, fewer than 4, that a loop over whole vectors left over; then zeros. */
+export function loadTail(at: usize, count: i32): v128 {
   let x = f32x4.splat(0);
   if (count > 0) x = v128.load_lane<f32>(at, x, 0);
   if (count > 1) x = v128.load_lane<f32>(at + 4, x, 1);
@@ -123,7 +109,8 @@ function loadFewLanes(at: usize, count: i32): v128 {
   return x;
 }
 
-function storeFewLanes(at: usize, x: v128, count: i32): void {
+/** Stores the first `count` floats, fewer than 4. */
+export function storeTail(at: usize, x: v128, count: i32): void {
   if (count > 0) v128.store_lane<f32>(at, x, 0);
   if (count > 1) v128.store_lane<f32>(at + 4, x, 1);
   if (count > 2) v128.store_lane<f32>(at + 8, x, 2);

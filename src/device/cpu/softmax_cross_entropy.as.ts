@@ -5,7 +5,7 @@
 // Grid:    one task per `rowsPerTask` rows.
 // Scratch: none.
 // Numerics: float32 about the row's maximum; the logarithm in float64.
-import { expx4, loadLanes, maxLanes, storeLanes, sumLanes } from "./simd.as";
+import { expx4, loadTail, maxLanes, storeTail, sumLanes } from "./simd.as";
 
 @unmanaged
 class SoftmaxCrossEntropyArgs {
@@ -74,7 +74,7 @@ function storeExps(row: usize, V: i32, largest: f32): f32 {
     sum = f32x4.add(sum, e);
   }
   const tail = tailExps(row, V, shift);
-  storeLanes(row + (<usize>whole << 2), tail, V - whole);
+  storeTail(row + (<usize>whole << 2), tail, V - whole);
   return sumLanes(f32x4.add(sum, tail));
 }
 
@@ -83,19 +83,18 @@ function tailExps(row: usize, V: i32, shift: v128): v128 {
   const whole = V & ~3;
   const lanes = V - whole;
   const inside = i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(lanes));
-  const e = expx4(f32x4.sub(loadLanes(row + (<usize>whole << 2), lanes), shift));
+  const e = expx4(f32x4.sub(loadTail(row + (<usize>whole << 2), lanes), shift));
   return v128.and(e, inside);
 }
 
 function scaleRow(row: usize, V: i32, factor: f32): void {
   const factors = f32x4.splat(factor);
-  for (let i = 0; i < V; i += 4) {
-    const at = row + (<usize>i << 2);
-    storeLanes(at, f32x4.mul(loadLanes(at, V - i), factors), V - i);
-  }
+  const end = row + (<usize>(V & ~3) << 2);
+  for (; row < end; row += 16) v128.store(row, f32x4.mul(v128.load(row), factors));
+  const tail = V & 3;
+  if (tail) storeTail(row, f32x4.mul(loadTail(row, tail), factors), tail);
 }
 
 function fillRow(row: usize, V: i32, value: f32): void {
-  const values = f32x4.splat(value);
-  for (let i = 0; i < V; i += 4) storeLanes(row + (<usize>i << 2), values, V - i);
+  for (let i = 0; i < V; i++) store<f32>(row + (<usize>i << 2), value);
 }
