@@ -42,9 +42,9 @@ try {
     device.dispose();
   `;
   writeFileSync(join(folder, "use.ts"), use);
-  const tsc = resolve("node_modules/typescript/bin/tsc");
-  const options = ["--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2024,dom", "--types", ""];
-  run(process.execPath, [tsc, ...options, "use.ts"]);
+  const compilerOptions = { strict: true, module: "nodenext", target: "es2022", lib: ["es2024", "dom"], types: [] };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["use.ts"] }));
+  run(process.execPath, [resolve("node_modules/typescript/bin/tsc"), "-p", folder]);
   const answer = run(process.execPath, ["use.js"]).trim();
   if (answer !== "attention: ok") throw new Error(`the ten-line use must run, got ${answer}`);
   console.log(answer);

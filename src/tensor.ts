@@ -114,10 +114,6 @@ export class Tensor<D extends DType = FloatType> {
     this.#disposed = true;
     this.device.release(this.storage);
   }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
 }
 
 export function contiguousStrides(shape: readonly number[]): number[] {

@@ -116,10 +116,6 @@ export abstract class Device {
     if (tensor.isDisposed)
       throw new ShapeError("tensor", "a tensor in use must not be disposed", `[${tensor.shape}], disposed`);
   }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
 }
 
 function hostArrayName(dtype: DType): string {
