@@ -4,7 +4,6 @@ import { digestFile } from "../files/checksum.ts";
 import { inside, type Place, parseJson } from "../files/json.ts";
 import { openFile, pieces } from "../files/open.ts";
 import type { ByteSource } from "../files/source.ts";
-import { openCodecs } from "./codecs.ts";
 import type { Input } from "./inputs.ts";
 import { readParquetText } from "./parquet.ts";
 
@@ -34,7 +33,7 @@ const pieceBytes = 1 << 20;
 
 /**
  * Reads the documents of one input piece by piece: a text file is one document, a line of JSON lines is one, a row of
- * Parquet is one. Memory is a piece, a line, or a page of Parquet.
+ * Parquet is one. Memory is a piece or a line, or what decoding a column of one row group of Parquet takes.
  * @returns the input's SHA-256, when all is read
  * @throws DataError naming file and place
  */
@@ -43,7 +42,7 @@ export async function* readDocuments(input: Input, options: ReadOptions): AsyncG
   try {
     if (input.kind === "parquet") {
       const { sha256 } = await digestFile(input.path);
-      yield* parquetDocuments(source, options);
+      yield* parquetDocuments(input.path, options);
       return sha256;
     }
     const hash = createHash("sha256");
@@ -149,23 +148,9 @@ async function* lines(source: ByteSource): AsyncGenerator<{ bytes: Uint8Array; d
   if (length > 0) yield take();
 }
 
-async function* parquetDocuments(source: ByteSource, { textField }: ReadOptions): AsyncGenerator<DocumentPiece> {
-  const codecs = openCodecs();
-  let furthest = 0;
-  const watched: ByteSource = {
-    ...source,
-    read(offset, length) {
-      // The footer is read first and lies last; it says nothing of how far the texts are.
-      if (offset + length < source.size) furthest = Math.max(furthest, offset);
-      return source.read(offset, length);
-    },
-  };
-  try {
-    for await (const { bytes, row } of readParquetText(watched, { field: textField, codecs })) {
-      const place = { file: source.name, within: `row ${row}` };
-      yield { bytes: bytes ?? new Uint8Array(), isEnd: true, isTail: false, place, doneBytes: furthest };
-    }
-  } finally {
-    await codecs.close();
+async function* parquetDocuments(path: string, { textField }: ReadOptions): AsyncGenerator<DocumentPiece> {
+  for await (const { bytes, row, doneBytes } of readParquetText(path, { field: textField })) {
+    const place = { file: path, within: `row ${row}` };
+    yield { bytes: bytes ?? new Uint8Array(), isEnd: true, isTail: false, place, doneBytes };
   }
 }
