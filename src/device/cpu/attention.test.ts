@@ -17,7 +17,7 @@ interface Case {
   /** Whether one staircase serves all heads and batch entries. */
   readonly shared?: boolean;
 }
-type Kind = "causal" | "window" | "steps" | "sparse" | "buckets" | "nothing" | "everything";
+type Kind = "causal" | "window" | "steps" | "sparse" | "buckets" | "nothing" | "everything" | "diagonal";
 
 const cases: Case[] = [
   { name: "causal over several tiles", Tq: 197, Tk: 197, H: 2, Hk: 2, D: 64, kind: "causal", shared: true },
@@ -51,26 +51,28 @@ afterAll(() => {
 
 describe.each(cases)("attention, $name", (shape) => {
   const problem = makeProblem(shape, 1);
+  let exact: Plain;
+  let plain: Plain;
+  beforeAll(() => {
+    exact = plainAttention(problem, (x) => x);
+    plain = plainAttention(problem, Math.fround);
+  });
 
   test("agrees with float64 as well as plain float32 does, forward and backward", async () => {
-    const exact = plainAttention(problem, (x) => x);
-    const plain = plainAttention(problem, Math.fround);
     const ours = await run(device, problem);
-    for (const name of ["o", "lse", "dq", "dk", "dv"] as const) {
+    for (const name of resultNames) {
       expectWithin(`${shape.name} ${name}`, ours[name], exact[name], plain[name]);
     }
   });
 
   test("gives the same bits with any number of threads", async () => {
     const [three, one] = [await run(device, problem), await run(other, problem)];
-    for (const name of ["o", "lse", "dq", "dk", "dv"] as const) expect(bits(three[name])).toEqual(bits(one[name]));
+    for (const name of resultNames) expect(bits(three[name])).toEqual(bits(one[name]));
   });
 
   test("adds up over a staircase cut in two", async () => {
-    const exact = plainAttention(problem, (x) => x);
-    const plain = plainAttention(problem, Math.fround);
     const ours = await run(device, problem, { parts: cutInTwo(problem) });
-    for (const name of ["o", "lse", "dq", "dk", "dv"] as const) {
+    for (const name of resultNames) {
       expectWithin(`${shape.name} ${name}`, ours[name], exact[name], plain[name]);
     }
   });
@@ -81,6 +83,28 @@ test("a query that sees no key gives o = 0 and lse = -Infinity, and no gradient"
   const ours = await run(device, problem);
   expect(ours.lse.every((value) => value === Number.NEGATIVE_INFINITY)).toBe(true);
   for (const name of ["o", "dq", "dk", "dv"] as const) expect(ours[name].every((value) => value === 0)).toBe(true);
+});
+
+test("a query that sees one key copies its value, and its scores have exactly no gradient", async () => {
+  const problem = makeProblem({ name: "", Tq: 70, Tk: 70, H: 2, Hk: 1, D: 24, kind: "diagonal", shuffled: true }, 6);
+  const ours = await run(device, problem);
+  const { qRows, lo } = problem.heads[1]!;
+  for (let n = 0; n < 70; n++) {
+    const row = (qRows[n]! * 2 + 1) * 24;
+    const key = problem.kRows[0]![lo[n]!]! * 24;
+    expect(ours.o.slice(row, row + 24)).toEqual(problem.v.slice(key, key + 24));
+  }
+  for (const name of ["dq", "dk"] as const) expect(ours[name].every((value) => value === 0)).toBe(true);
+});
+
+test("a scale of any sign, and none, weighs the scores", async () => {
+  const shape: Case = { name: "", Tq: 60, Tk: 60, H: 2, Hk: 1, D: 16, kind: "sparse", shuffled: true };
+  for (const scale of [-0.3, 0, 2]) {
+    const problem = makeProblem(shape, 7, scale);
+    const [exact, plain] = [plainAttention(problem, (x) => x), plainAttention(problem, Math.fround)];
+    const ours = await run(device, problem);
+    for (const name of resultNames) expectWithin(`scale ${scale} ${name}`, ours[name], exact[name], plain[name]);
+  }
 });
 
 test("scores of any size give finite results, and NaN in a query reaches its output only", async () => {
@@ -122,6 +146,7 @@ interface Head {
 }
 interface Problem {
   readonly shape: Required<Case>;
+  readonly scale: number;
   readonly q: Float32Array;
   readonly k: Float32Array;
   readonly v: Float32Array;
@@ -131,7 +156,7 @@ interface Problem {
   readonly kRows: Int32Array[];
 }
 
-function makeProblem(given: Case, seed: number): Problem {
+function makeProblem(given: Case, seed: number, scale = 1 / Math.sqrt(given.D)): Problem {
   const shape = { B: 1, shuffled: false, shared: false, ...given };
   const random = randomStream(seed);
   const normals = (n: number) => Float32Array.from({ length: n }, () => random() + random() + random() - 1.5);
@@ -140,6 +165,7 @@ function makeProblem(given: Case, seed: number): Problem {
   const first = head();
   return {
     shape,
+    scale,
     q: normals(B * Tq * H * D).map((x) => 3 * x),
     k: normals(B * Tk * Hk * D),
     v: normals(B * Tk * Hk * D),
@@ -183,6 +209,11 @@ function bounds({ Tq, Tk, kind }: Required<Case>, random: () => number): { lo: I
     return make(
       () => 0,
       () => Tk,
+    );
+  if (kind === "diagonal")
+    return make(
+      (n) => n,
+      (n) => n + 1,
     );
   if (kind === "causal") return make(() => 0, ends);
   if (kind === "window") return make((n) => Math.max(0, ends(n) - 37), ends);
@@ -250,7 +281,7 @@ async function run(on: CpuDevice, problem: Problem, { parts = [problem.heads] } 
   const [q, k, v, dout] = [queries(problem.q), keys(problem.k), keys(problem.v), queries(problem.dout)];
   const [o, lse, delta] = [poison([B, Tq, H, D]), poison([B, H, Tq]), poison([B, H, Tq])];
   const [dq, dk, dv] = [poison([B, Tq, H, D]), poison([B, Tk, Hk, D]), poison([B, Tk, Hk, D])];
-  const scale = 1 / Math.sqrt(D);
+  const { scale } = problem;
   const staircases = parts.map((heads) => upload(on, problem, heads));
   for (const [i, staircase] of staircases.entries()) {
     on.ops.attentionForward({ q, k, v, staircase, scale, merge: i > 0, o, lse });
@@ -272,15 +303,20 @@ async function run(on: CpuDevice, problem: Problem, { parts = [problem.heads] } 
   return results;
 }
 
+const resultNames = ["o", "lse", "dq", "dk", "dv"] as const;
+
 type Plain = { [name in keyof Results]: Float64Array };
 
 /** Attention and its gradients as in a textbook, every operation rounded by `round`. */
-function plainAttention({ shape, q, k, v, dout, heads, kRows }: Problem, round: (x: number) => number): Plain {
+function plainAttention(
+  { shape, scale: exactScale, q, k, v, dout, heads, kRows }: Problem,
+  round: (x: number) => number,
+): Plain {
   const { B, Tq, Tk, H, Hk, D } = shape;
   const [nq, nk] = [B * Tq * H * D, B * Tk * Hk * D];
   const [o, dq, dk, dv] = [new Float64Array(nq), new Float64Array(nq), new Float64Array(nk), new Float64Array(nk)];
   const lse = new Float64Array(B * H * Tq).fill(Number.NEGATIVE_INFINITY);
-  const scale = round(1 / Math.sqrt(D));
+  const scale = round(exactScale);
   const sum = (n: number, term: (i: number) => number) => {
     let total = 0;
     for (let i = 0; i < n; i++) total = round(total + round(term(i)));

@@ -23,7 +23,8 @@ export function attentionArgs({
   const [, queries, heads, dims] = q.shape as [number, number, number, number];
   const [, keys, keyHeads] = k.shape as [number, number, number, number];
   const { qRows, kRows, lo, hi } = staircase;
-  const sizes = [heads, keyHeads, dims, queries, keys, f32(scale)];
+  // The largest raw score is the largest scaled score only if the kernel's scale is positive.
+  const sizes = [heads, keyHeads, dims, queries, keys, f32(Math.sign(scale)), f32(Math.abs(scale) || 1)];
   const tensors = [...rowArgs(q), ...rowArgs(k), ...rowArgs(v), ...perQueryArgs(lse)];
   const bounds = [...orderArgs(qRows), ...orderArgs(kRows), lo, hi, ...leadingStrides(lo)];
   return [...sizes, ...tensors, ...bounds];

@@ -10,7 +10,8 @@
 //          dV^T += dO^T P, dK^T += Q^T dS and dQ = dS K read them: nothing is transposed inside the loop.
 // Order:   dq gets the shares of all key tiles in ascending order, whoever computes them: a query tile's turn names the
 //          key tile that may add next. Tasks start in order of their index, and a task waits for lower ones only.
-// Numbers: float32; P = 2^(scale * log2(e) * q k - log2(e) * lse), 0 outside the staircase.
+// Numbers: float32; P = exp(scale * score - lse) from the bits of the forward's scores, 0 outside the staircase. delta
+//          and dP are summed in the same order, so that a query that sees one key gives exactly no gradient to scores.
 // Source:  FlashAttention-2 (Dao, arXiv 2307.08691), algorithm 2: five products, dq in order instead of by atomic adds.
 
 import { AttentionArgs, gatherPanels, gatherRows, rowAt, scatterPanel } from "./attention_tiles.as";
@@ -74,7 +75,7 @@ export function attentionBackwardStart(argsAddress: usize, task: u32, _scratch: 
 /** Where a thread keeps what its task works on. */
 @unmanaged
 class Scratch {
-  kPanels: usize; // scaled K^T
+  kPanels: usize; // K^T, times the sign of the scale
   vPanels: usize;
   dkPanels: usize;
   dvPanels: usize;
@@ -84,7 +85,7 @@ class Scratch {
   dqTile: usize;
   p: usize; // [blockM][8], of one panel
   ds: usize; // [blockM][blockN]
-  lse: usize; // of each row, times log2(e)
+  lse: usize; // of each row
   delta: usize;
   lo: usize;
   hi: usize;
@@ -107,7 +108,7 @@ export function attentionBackward(argsAddress: usize, task: u32, scratchAddress:
   const k = args.k + b * args.kB + keyHead * args.kH;
   const v = args.v + b * args.vB + keyHead * args.vH;
   const panels = (count + 7) >> 3;
-  gatherPanels(scratch.kPanels, dims, k, args.kT, kRows, place, count, args.scale * LOG2E);
+  gatherPanels(scratch.kPanels, dims, k, args.kT, kRows, place, count, args.sign);
   gatherPanels(scratch.vPanels, dims, v, args.vT, kRows, place, count, 1);
   gatherRows(scratch.kTile, rowBytes, k, args.kT, kRows, place, count);
   memory.fill(scratch.kTile + count * rowBytes, 0, (panels * 8 - count) * rowBytes);
@@ -128,7 +129,7 @@ export function attentionBackward(argsAddress: usize, task: u32, scratchAddress:
   // Store.
   const dk = args.dk + b * args.dkB + keyHead * args.dkH;
   const dv = args.dv + b * args.dvB + keyHead * args.dvH;
-  const scale = f32x4.splat(args.scale);
+  const scale = f32x4.splat(args.scale * args.sign);
   const one = f32x4.splat(1);
   const add = args.accumulateKV != 0;
   for (let panel: u32 = 0; panel < panels; panel++) {
@@ -178,7 +179,7 @@ function queryTile(
     // Scores and their gradients: queries down, keys across.
     rowsTimesPanel(q, rowBytes, scratch.kPanels + key * rowBytes, 32, scratch.p, 32, seeing, dims);
     rowsTimesPanel(dout, rowBytes, scratch.vPanels + key * rowBytes, 32, ds, dsStride, seeing, dims);
-    softmaxGradient(scratch, first, end, at, dsStride, key * 4);
+    softmaxGradient(scratch, first, end, at, dsStride, key * 4, args.scale);
 
     // Products into the task's own keys: dimensions down, keys across.
     const dv = scratch.dvPanels + key * rowBytes;
@@ -215,7 +216,7 @@ function loadRows(args: BackwardArgs, scratch: Scratch, b: u32, h: u32, rows: us
   const delta = args.delta + b * args.deltaB + h * args.deltaH;
   for (let i: u32 = 0; i < count; i++) {
     const row = rowAt(rows, place + i);
-    store<f32>(scratch.lse + i * 4, load<f32>(lse + row * args.lseT) * LOG2E);
+    store<f32>(scratch.lse + i * 4, load<f32>(lse + row * args.lseT));
     store<f32>(scratch.delta + i * 4, load<f32>(delta + row * args.deltaT));
     store<u32>(scratch.lo + i * 4, load<u32>(args.lo + bounds + i * 4));
     store<u32>(scratch.hi + i * 4, load<u32>(args.hi + bounds + i * 4));
@@ -229,8 +230,10 @@ function loadRows(args: BackwardArgs, scratch: Scratch, b: u32, h: u32, rows: us
   }
 }
 
-/** P = 2^(S - lse) in place of S, and dS = P (dP - delta) in place of dP, for one panel of 8 keys from `key` on. */
-function softmaxGradient(scratch: Scratch, first: u32, end: u32, key: u32, dsStride: usize, dsOffset: usize): void {
+/** P = exp(scale S - lse) in place of S, and dS = P (dP - delta) in place of dP, for one panel of 8 keys from `key` on. */
+function softmaxGradient(scratch: Scratch, first: u32, end: u32, key: u32, dsStride: usize, dsOffset: usize, scale: f32): void {
+  const scales = f32x4.splat(scale);
+  const log2e = f32x4.splat(LOG2E);
   let p = scratch.p;
   let ds = scratch.ds + first * dsStride + dsOffset;
   const keys0 = i32x4.add(i32x4.splat(key), i32x4(0, 1, 2, 3));
@@ -238,8 +241,8 @@ function softmaxGradient(scratch: Scratch, first: u32, end: u32, key: u32, dsStr
   for (let row = first; row < end; row++) {
     const lse = v128.load32_splat(scratch.lse + row * 4);
     const delta = v128.load32_splat(scratch.delta + row * 4);
-    let p0 = exp2x4(f32x4.sub(v128.load(p), lse));
-    let p1 = exp2x4(f32x4.sub(v128.load(p, 16), lse));
+    let p0 = exp2x4(f32x4.mul(f32x4.sub(f32x4.mul(v128.load(p), scales), lse), log2e));
+    let p1 = exp2x4(f32x4.mul(f32x4.sub(f32x4.mul(v128.load(p, 16), scales), lse), log2e));
     if (load<u32>(scratch.lo + row * 4) > key || load<u32>(scratch.hi + row * 4) < key + 8) {
       // By bits, so that what a row with lse = -Infinity made of it vanishes too.
       const lo = v128.load32_splat(scratch.lo + row * 4);
@@ -273,7 +276,7 @@ function addQueries(
   const lo = load<u32>(args.lo + b * args.boundsB + h * args.boundsH + place * 4);
   const add = args.accumulateQ != 0 || lo / args.blockN < keyTile;
   const rowBytes: usize = args.dims * 4;
-  const scale = f32x4.splat(args.scale);
+  const scale = f32x4.splat(args.scale * args.sign);
   const dq = args.dq + b * args.dqB + h * args.dqH;
   let from = scratch.dqTile;
   for (let i: u32 = 0; i < count; i++) {

@@ -6,10 +6,11 @@
 // Shape:   a panel is 8 queries side by side in two v128, so that scores, maxima, sums and the rescaling of O all run
 //          lane by lane and nothing is ever reduced across lanes. K and V are read by scalars and are only copied
 //          together, not transposed. Key ranges and masks are per panel: at its ends a tile wastes 8 x 4 pairs, no more.
-// Numbers: float32; base-2 exponentials of scores scaled by scale * log2(e); empty rows give o = 0, lse = -Infinity.
+// Numbers: float32. Scores and maxima m stay unscaled sums of products, the same bits that the backward finds again;
+//          p = 2^((score - m) * scale * log2(e)). Empty rows give o = 0, lse = -Infinity.
 // Source:  FlashAttention-2 (Dao, arXiv 2307.08691), algorithm 1, with keys and queries exchanged in registers.
 
-import { AttentionArgs, gatherPanels, gatherRows, scatterPanel } from "./attention_tiles.as";
+import { AttentionArgs, gatherPanels, gatherRows, rowAt, scatterPanel } from "./attention_tiles.as";
 import { columnsTimesPanel, rowsTimesPanel } from "./gemm_micro.as";
 import { exp2x4 } from "./simd.as";
 
@@ -26,7 +27,6 @@ class ForwardArgs extends AttentionArgs {
 }
 
 const LOG2E: f32 = 1.4426950408889634;
-const LN2: f64 = 0.6931471805599453;
 /** Below any score, yet finite: a row that has seen nothing never meets Infinity - Infinity. */
 const LOWEST: f32 = -3.0e38;
 
@@ -65,15 +65,16 @@ export function attentionForward(argsAddress: usize, task: u32, scratch: usize):
 
   // Load.
   const q = args.q + b * args.qB + h * args.qH;
-  gatherPanels(qPanels, dims, q, args.qT, qRows, place, count, args.scale * LOG2E);
+  gatherPanels(qPanels, dims, q, args.qT, qRows, place, count, args.sign);
   loadLanes(lanes, lo, hi, count);
   if (args.merge) {
     gatherPanels(oPanels, dims, o, args.oT, qRows, place, count, 1);
-    loadState(lanes, lse, args.lseT, qRows, place, count);
+    loadState(lanes, lse, args.lseT, qRows, place, count, args.scale);
   } else {
     memory.fill(oPanels, 0, panels * panelBytes);
   }
 
+  const toExponent = f32x4.splat(args.scale * LOG2E);
   const k = args.k + b * args.kB + keyHead * args.kH;
   const v = args.v + b * args.vB + keyHead * args.vH;
   const end = load<u32>(hi + (count - 1) * 4);
@@ -104,13 +105,13 @@ export function attentionForward(argsAddress: usize, task: u32, scratch: usize):
         new0 = f32x4.pmax(new0, v128.load(at));
         new1 = f32x4.pmax(new1, v128.load(at, 16));
       }
-      const factor0 = exp2x4(f32x4.sub(m0, new0));
-      const factor1 = exp2x4(f32x4.sub(m1, new1));
+      const factor0 = exp2x4(f32x4.mul(f32x4.sub(m0, new0), toExponent));
+      const factor1 = exp2x4(f32x4.mul(f32x4.sub(m1, new1), toExponent));
       let l0 = f32x4.mul(v128.load(lane, 96), factor0);
       let l1 = f32x4.mul(v128.load(lane, 112), factor1);
       for (let at = scores; at < scoresEnd; at += 32) {
-        const p0 = exp2x4(f32x4.sub(v128.load(at), new0));
-        const p1 = exp2x4(f32x4.sub(v128.load(at, 16), new1));
+        const p0 = exp2x4(f32x4.mul(f32x4.sub(v128.load(at), new0), toExponent));
+        const p1 = exp2x4(f32x4.mul(f32x4.sub(v128.load(at, 16), new1), toExponent));
         v128.store(at, p0);
         v128.store(at, p1, 16);
         l0 = f32x4.add(l0, p0);
@@ -136,7 +137,7 @@ export function attentionForward(argsAddress: usize, task: u32, scratch: usize):
     const factor0 = reciprocal(v128.load(lane, 96));
     const factor1 = reciprocal(v128.load(lane, 112));
     scatterPanel(oPanels + panel * panelBytes, dims, o, args.oT, qRows, at, here, factor0, factor1, false);
-    storeLse(lane, lse, args.lseT, qRows, at, here);
+    storeLse(lane, lse, args.lseT, qRows, at, here, args.scale);
   }
 }
 
@@ -154,22 +155,22 @@ function loadLanes(lanes: usize, lo: usize, hi: usize, count: u32): void {
 }
 
 /** State of an attention that is already there: its lse as the maximum, and a sum of 1. */
-function loadState(lanes: usize, lse: usize, stride: usize, rows: usize, place: u32, count: u32): void {
+function loadState(lanes: usize, lse: usize, stride: usize, rows: usize, place: u32, count: u32, scale: f32): void {
   for (let i: u32 = 0; i < count; i++) {
-    const value = load<f32>(lse + (rows ? load<u32>(rows + (place + i) * 4) : place + i) * stride);
+    const value = load<f32>(lse + (rowAt(rows, place + i)) * stride);
     if (value == -f32.POSITIVE_INFINITY) continue;
     const lane = lanes + (i >> 3) * 128 + (i & 7) * 4;
-    store<f32>(lane, value * LOG2E, 64);
+    store<f32>(lane, value / scale, 64);
     store<f32>(lane, 1, 96);
   }
 }
 
-function storeLse(lane: usize, lse: usize, stride: usize, rows: usize, place: u32, count: u32): void {
+function storeLse(lane: usize, lse: usize, stride: usize, rows: usize, place: u32, count: u32, scale: f32): void {
   for (let i: u32 = 0; i < count; i++) {
     const l = load<f32>(lane + i * 4, 96);
     const m = load<f32>(lane + i * 4, 64);
-    const value = l == 0 ? -f32.POSITIVE_INFINITY : <f32>(<f64>m * LN2 + Math.log(<f64>l));
-    store<f32>(lse + (rows ? load<u32>(rows + (place + i) * 4) : place + i) * stride, value);
+    const value = l == 0 ? -f32.POSITIVE_INFINITY : <f32>(<f64>m * <f64>scale + Math.log(<f64>l));
+    store<f32>(lse + (rowAt(rows, place + i)) * stride, value);
   }
 }
 

@@ -10,7 +10,8 @@ export class AttentionArgs {
   dims: u32;
   queries: u32;
   keys: u32;
-  scale: f32;
+  sign: f32; // of the scale: 1, -1 or 0
+  scale: f32; // its magnitude; 1 if it is 0
   q: usize;
   qB: usize;
   qT: usize;

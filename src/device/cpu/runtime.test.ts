@@ -45,7 +45,7 @@ describe.each([
     device.ops.copy({ x, out: out.slice(0, 1, n) });
     const copied = await out.read();
     expect([copied[0], copied[n + 1]]).toEqual([0, 0]);
-    expect(copied.subarray(1, n + 1)).toEqual(ramp(n));
+    expect(copied.findIndex((value, i) => i > 0 && i <= n && value !== i - 1)).toBe(-1);
     const bits = device.zeros([n], "f16");
     device.ops.fill({ out: bits.slice(0, 3, 100_001), value: 2 });
     expect((await bits.read()).reduce((sum, v) => sum + v, 0)).toBe(200_002);
