@@ -1,12 +1,10 @@
 import type { Ops } from "../device/ops.ts";
 import type { Staircase } from "../staircase/staircase.ts";
-import { broadcastRow, maximum, type Numbers, row, rows, type Sum } from "./values.ts";
+import { type Arithmetic, broadcastRow, maximum, row, rows } from "./values.ts";
 
 type AttentionOps = Pick<Ops, "attentionForward" | "attentionDelta" | "attentionBackward">;
 
-export function attentionOps(sum: Sum): AttentionOps {
-  const dot = (x: Numbers, y: Numbers): number => sum(x.length, (d) => x[d] * y[d]);
-
+export function attentionOps({ sum, dot }: Arithmetic): AttentionOps {
   return {
     attentionForward({ q, k, v, staircase, scale, merge = false, o, lse }) {
       forEachQuery(q.shape, k.shape[2], staircase, ({ b, h, i, hk, keyRows }) => {

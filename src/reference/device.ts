@@ -9,7 +9,7 @@ import { optimizerOps } from "./optimizer_ops.ts";
 import { positionOps } from "./position_ops.ts";
 import { productOps } from "./product_ops.ts";
 import { sparsityOps } from "./sparsity_ops.ts";
-import { flat, type Precision, ReferenceStorage, rows, sums } from "./values.ts";
+import { arithmetic, flat, type Precision, ReferenceStorage, rows } from "./values.ts";
 
 /**
  * The oracle: a device whose tensors hold float64 and whose ops are plain loops, run at once. Slow, and meant to be read.
@@ -75,16 +75,16 @@ class ReferenceDevice extends Device {
 }
 
 function referenceOps(precision: Precision): Ops {
-  const sum = sums[precision];
+  const numbers = arithmetic[precision];
   return {
     ...memoryOps,
     ...embeddingOps,
-    ...normalisationOps(sum),
-    ...productOps(sum),
+    ...normalisationOps(numbers),
+    ...productOps(numbers),
     ...positionOps,
-    ...sparsityOps(sum),
-    ...attentionOps(sum),
-    ...optimizerOps(sum),
+    ...sparsityOps(numbers),
+    ...attentionOps(numbers),
+    ...optimizerOps(numbers),
   };
 }
 

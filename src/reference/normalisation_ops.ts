@@ -1,10 +1,10 @@
 import type { Ops } from "../device/ops.ts";
-import { flat, type Numbers, rows, type Sum } from "./values.ts";
+import { type Arithmetic, flat, type Numbers, rows } from "./values.ts";
 
 type NormalisationOps = Pick<Ops, "layerNorm" | "layerNormBackward" | "normalizeRows" | "normalizeRowsBackward">;
 
-export function normalisationOps(sum: Sum): NormalisationOps {
-  const length = (x: Numbers): number => Math.sqrt(sum(x.length, (i) => x[i] * x[i]));
+export function normalisationOps({ sum, dot }: Arithmetic): NormalisationOps {
+  const length = (x: Numbers): number => Math.sqrt(dot(x, x));
 
   return {
     layerNorm({ x, weight, bias, epsilon, out, mean, rstd }) {

@@ -1,7 +1,7 @@
 import type { Ops } from "../device/ops.ts";
-import { flat, maximum, rows, type Sum } from "./values.ts";
+import { type Arithmetic, flat, maximum, rows } from "./values.ts";
 
-export function optimizerOps(sum: Sum): Pick<Ops, "softmaxCrossEntropy" | "gradNorm" | "adamw"> {
+export function optimizerOps({ sum, dot }: Arithmetic): Pick<Ops, "softmaxCrossEntropy" | "gradNorm" | "adamw"> {
   return {
     softmaxCrossEntropy({ logits, targets, losses, gradScale }) {
       const V = logits.shape[1];
@@ -24,7 +24,7 @@ export function optimizerOps(sum: Sum): Pick<Ops, "softmaxCrossEntropy" | "gradN
 
     gradNorm({ grad, norm }) {
       const g = flat(grad);
-      flat(norm)[0] = Math.sqrt(sum(g.length, (i) => g[i] * g[i]));
+      flat(norm)[0] = Math.sqrt(dot(g, g));
     },
 
     adamw({ param, grad, m, v, norm, control, maxNorm, beta1, beta2, epsilon, weightDecay }) {

@@ -1,62 +1,61 @@
 import type { Ops } from "../device/ops.ts";
 import type { Tensor } from "../tensor.ts";
-import { flat, rows, type Sum } from "./values.ts";
+import { type Arithmetic, columns, flat, type Numbers, rows } from "./values.ts";
 
-export function productOps(sum: Sum): Pick<Ops, "linear" | "linearBackwardInput" | "linearBackwardWeight"> {
+type ProductOps = Pick<Ops, "linear" | "linearBackwardInput" | "linearBackwardWeight">;
+
+export function productOps({ sum, dot }: Arithmetic): ProductOps {
   return {
     linear({ x, w, transposed = false, bias = null, residual = null, preGelu = null, out }) {
-      const wAt = weightAt(w, transposed);
-      const [I, O] = [x.shape[1], out.shape[1]];
+      const weights = weightsByOutput(w, transposed);
       const biases = bias && flat(bias);
       const residualRows = residual && rows(residual);
       const preRows = preGelu && rows(preGelu);
       const outRows = rows(out);
       rows(x).forEach((xRow, n) => {
-        for (let o = 0; o < O; o++) {
-          let value = sum(I, (i) => xRow[i] * wAt(i, o)) + (biases ? biases[o] : 0);
+        weights.forEach((weight, o) => {
+          let value = dot(xRow, weight) + (biases ? biases[o] : 0);
           if (preRows) {
             preRows[n][o] = value;
             value = gelu(value);
           }
           outRows[n][o] = value + (residualRows ? residualRows[n][o] : 0);
-        }
+        });
       });
     },
 
     linearBackwardInput({ dout, w, transposed = false, preGelu = null, accumulate = false, dx }) {
-      const wAt = weightAt(w, transposed);
-      const [O, I] = [dout.shape[1], dx.shape[1]];
+      const weights = weightsByOutput(w, !transposed);
       const preRows = preGelu && rows(preGelu);
       const dxRows = rows(dx);
       rows(dout).forEach((g, n) => {
-        for (let i = 0; i < I; i++) {
-          const slope = preRows ? geluSlope(preRows[n][i]) : 1;
-          const value = sum(O, (o) => g[o] * wAt(i, o)) * slope;
+        weights.forEach((weight, i) => {
+          const value = dot(g, weight) * (preRows ? geluSlope(preRows[n][i]) : 1);
           dxRows[n][i] = accumulate ? dxRows[n][i] + value : value;
-        }
+        });
       });
     },
 
     linearBackwardWeight({ x, dout, transposed = false, dw, dBias = null }) {
-      const xRows = rows(x);
-      const doutRows = rows(dout);
-      const [N, I, O] = [x.shape[0], x.shape[1], dout.shape[1]];
-      const gradients = flat(dw);
+      const N = x.shape[0];
+      const xColumns = columns(x);
+      const doutColumns = columns(dout);
+      const gradients = rows(dw);
       const biasGradients = dBias && flat(dBias);
-      for (let o = 0; o < O; o++) {
-        for (let i = 0; i < I; i++) {
-          gradients[transposed ? o * I + i : i * O + o] += sum(N, (n) => xRows[n][i] * doutRows[n][o]);
-        }
-        if (biasGradients) biasGradients[o] += sum(N, (n) => doutRows[n][o]);
-      }
+      doutColumns.forEach((g, o) => {
+        xColumns.forEach((xColumn, i) => {
+          if (transposed) gradients[o][i] += dot(xColumn, g);
+          else gradients[i][o] += dot(xColumn, g);
+        });
+        if (biasGradients) biasGradients[o] += sum(N, (n) => g[n]);
+      });
     },
   };
 }
 
-function weightAt(w: Tensor, transposed: boolean): (i: number, o: number) => number {
-  const values = flat(w);
-  const width = w.shape[1];
-  return transposed ? (i, o) => values[o * width + i] : (i, o) => values[i * width + o];
+/** For each output feature, the weights of all inputs. */
+function weightsByOutput(w: Tensor, transposed: boolean): Numbers[] {
+  return transposed ? rows(w) : columns(w);
 }
 
 const sqrt2OverPi = Math.sqrt(2 / Math.PI);

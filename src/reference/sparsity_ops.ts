@@ -1,9 +1,9 @@
 import type { Ops } from "../device/ops.ts";
 import { threefry2x32 } from "../rng.ts";
 import type { Staircase, StaircaseRule } from "../staircase/staircase.ts";
-import { broadcastRow, flat, type Numbers, row, type Sum } from "./values.ts";
+import { type Arithmetic, broadcastRow, flat, type Numbers, row } from "./values.ts";
 
-export function sparsityOps(sum: Sum): Pick<Ops, "lshBuckets" | "keepMask" | "staircase"> {
+export function sparsityOps({ sum }: Arithmetic): Pick<Ops, "lshBuckets" | "keepMask" | "staircase"> {
   return {
     lshBuckets({ x, rotations, out }) {
       const [B, T, H, D] = x.shape;

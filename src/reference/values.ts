@@ -5,19 +5,38 @@ export type Precision = "f64" | "f32";
 
 export type Numbers = Float64Array | Float32Array;
 
-/** The sum of term(0) .. term(count - 1), one after another. */
-export type Sum = (count: number, term: (i: number) => number) => number;
+/** Sums, one term after another, in one precision. */
+export interface Arithmetic {
+  /** term(0) + ... + term(count - 1) */
+  sum(count: number, term: (i: number) => number): number;
+  /** x[0] y[0] + x[1] y[1] + ...; as long as x */
+  dot(x: Numbers, y: Numbers): number;
+}
 
-export const sums: Record<Precision, Sum> = {
-  f64(count, term) {
-    let total = 0;
-    for (let i = 0; i < count; i++) total += term(i);
-    return total;
+export const arithmetic: Record<Precision, Arithmetic> = {
+  f64: {
+    sum(count, term) {
+      let total = 0;
+      for (let i = 0; i < count; i++) total += term(i);
+      return total;
+    },
+    dot(x, y) {
+      let total = 0;
+      for (let i = 0; i < x.length; i++) total += x[i] * y[i];
+      return total;
+    },
   },
-  f32(count, term) {
-    let total = 0;
-    for (let i = 0; i < count; i++) total = Math.fround(total + Math.fround(term(i)));
-    return total;
+  f32: {
+    sum(count, term) {
+      let total = 0;
+      for (let i = 0; i < count; i++) total = Math.fround(total + Math.fround(term(i)));
+      return total;
+    },
+    dot(x, y) {
+      let total = 0;
+      for (let i = 0; i < x.length; i++) total = Math.fround(total + Math.fround(x[i] * y[i]));
+      return total;
+    },
   },
 };
 
@@ -72,6 +91,17 @@ export function rows(tensor: Tensor<DType>): Numbers[] {
     starts = starts.flatMap((start) => steps.map((step) => start + step));
   }
   return starts.map((start) => windowAt(tensor, start));
+}
+
+/** The columns of a contiguous matrix, copied. */
+export function columns(tensor: Tensor<DType>): Numbers[] {
+  const [count, width] = tensor.shape;
+  const values = flat(tensor);
+  return Array.from({ length: width }, (_, c) => {
+    const column = values.slice(0, count);
+    for (let n = 0; n < count; n++) column[n] = values[n * width + c];
+    return column;
+  });
 }
 
 /** All values of a contiguous tensor, as a live window on its memory. */
