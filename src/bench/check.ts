@@ -13,7 +13,7 @@ export interface HostInputs {
   readonly v: Float32Array;
   /** [B, Tq, H, D]; zero but in the sampled rows. */
   readonly dout: Float32Array;
-  /** The sampled query rows, the same in every batch entry and head; the first and the last are among them. */
+  /** The sampled query rows, the same in every batch entry and head; the last is among them. */
   readonly rows: readonly number[];
 }
 
@@ -25,8 +25,8 @@ const sampledRows = 12;
  * queries, keys and values follow from the sampled rows alone.
  */
 export function sampleRows({ Tq, seed }: { Tq: number; seed: number }): number[] {
-  const drawn = Array.from({ length: sampledRows - 2 }, (_, i) => Math.floor(uniformAt(seed, 1, i) * Tq));
-  return [...new Set([0, ...drawn, Tq - 1])].sort((a, b) => a - b);
+  const drawn = Array.from({ length: sampledRows - 1 }, (_, i) => Math.floor(uniformAt(seed, 1, i) * Tq));
+  return [...new Set([...drawn, Tq - 1])].sort((a, b) => a - b);
 }
 
 /** Outputs of a device, or of a peer that has no gradients. */

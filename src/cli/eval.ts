@@ -17,9 +17,9 @@ export const command = defineCommand({
   ],
   async run({ args, flags, terminal }) {
     const [folder] = args as [string];
-    const [{ openRun }, { openTrained }, { evaluate }, { Gpt }, { openDataset }, { dataFolder }] = await Promise.all([
+    const [{ openRun }, { loadModel }, { evaluate }, { Gpt }, { openDataset }, { dataFolder }] = await Promise.all([
       import("../train/run.ts"),
-      import("./trained.ts"),
+      import("../train/load.ts"),
       import("../train/loop.ts"),
       import("../gpt/model.ts"),
       import("../data/loader.ts"),
@@ -29,7 +29,7 @@ export const command = defineCommand({
     const dataset = await openDataset(flags.data ?? (await dataFolder(run)));
     try {
       await withDevice(flags, terminal, async (device) => {
-        const { parameters, state } = await openTrained(run, device, (text) => terminal.err(`${text}\n`));
+        const { parameters, state } = await loadModel(run, device, { onMessage: (text) => terminal.err(`${text}\n`) });
         const { batch, context } = run.config.train;
         const model = new Gpt(parameters, { batch, training: false, ...(context !== undefined && { context }) });
         try {

@@ -18,9 +18,9 @@ export const command = defineCommand({
   async run({ args, flags, terminal }) {
     const { out } = flags;
     if (out === undefined) throw new UsageError("scfa import needs a folder for the run: --out <folder>.");
-    const { importHuggingFace } = await import("./importRun.ts");
+    const { importRun } = await import("./importRun.ts");
     await withDevice(flags, terminal, async (device) => {
-      const { parameters } = await importHuggingFace({
+      const { parameters } = await importRun({
         from: args[0]!,
         out,
         device,

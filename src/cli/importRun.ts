@@ -1,20 +1,17 @@
-import { join, resolve } from "node:path";
-import { openSafetensors } from "../data/safetensors.ts";
+import { resolve } from "node:path";
 import type { Device } from "../device/device.ts";
-import { readJson } from "../files/json.ts";
-import { openFile } from "../files/open.ts";
-import { fromHuggingFaceConfig, huggingFaceConfigSchema, loadHuggingFaceTensors } from "../gpt/huggingface.ts";
 import { AdamW } from "../gpt/optimizer.ts";
-import { ModelParameters, parameterCount } from "../gpt/parameters.ts";
+import { parameterCount } from "../gpt/parameters.ts";
 import { writeCheckpoint } from "../train/checkpoint.ts";
 import { parseRunConfig } from "../train/config.ts";
+import { importHuggingFace } from "../train/load.ts";
 import { createRun } from "../train/run.ts";
 
 /**
  * Makes a run whose checkpoint of step 0 holds the weights of a Hugging Face GPT-2.
  * @throws DataError, UnsupportedError if the folder holds none
  */
-export async function importHuggingFace({
+export async function importRun({
   from,
   out,
   device,
@@ -27,26 +24,23 @@ export async function importHuggingFace({
   readonly data?: string;
   readonly steps?: number;
 }): Promise<{ parameters: number }> {
-  const configFile = await openFile(join(from, "config.json"));
-  const model = fromHuggingFaceConfig(
-    await readJson(configFile, huggingFaceConfigSchema).finally(() => configFile.close()),
-  );
-  const config = parseRunConfig({ model, train: { steps }, data: { folder: resolve(data), tokenizer: "gpt2" } });
-  const weights = await openFile(join(from, "model.safetensors"));
-  const parameters = new ModelParameters(device, config.model);
+  const parameters = await importHuggingFace(from, device);
+  const config = parseRunConfig({
+    model: parameters.config,
+    train: { steps },
+    data: { folder: resolve(data), tokenizer: parameters.config.vocabulary <= 256 ? "bytes" : "gpt2" },
+  });
   const { beta1, beta2, adamEpsilon: epsilon, weightDecay, clip, seed } = config.train;
   const optimizer = new AdamW(parameters, { beta1, beta2, epsilon, weightDecay, maxNorm: clip ?? Infinity });
   try {
-    await loadHuggingFaceTensors(parameters, await openSafetensors(weights));
     const run = await createRun(out, config);
-    const counters = { ...optimizer.counters };
     const state = {
       version: 1 as const,
       step: 0,
       tokens: 0,
       elapsedMs: 0,
       seeds: { train: seed, model: config.model.seed },
-      optimizer: counters,
+      optimizer: { ...optimizer.counters },
       device: device.description,
       config,
     };
@@ -55,6 +49,5 @@ export async function importHuggingFace({
   } finally {
     optimizer.dispose();
     parameters.dispose();
-    await weights.close();
   }
 }

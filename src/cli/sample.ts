@@ -22,9 +22,9 @@ export const command = defineCommand({
     },
   ],
   async run({ args, flags, terminal }) {
-    const [{ openRun }, { openTrained }, { generate }, { getTokenizer }, { tokenizerOf }] = await Promise.all([
+    const [{ openRun }, { loadModel }, { generate }, { getTokenizer }, { tokenizerOf }] = await Promise.all([
       import("../train/run.ts"),
-      import("./trained.ts"),
+      import("../train/load.ts"),
       import("../gpt/sampling.ts"),
       import("../data/tokenizers.ts"),
       import("./trainingData.ts"),
@@ -39,7 +39,7 @@ export const command = defineCommand({
       );
     }
     await withDevice(flags, terminal, async (device) => {
-      const { parameters } = await openTrained(run, device, (text) => terminal.err(`${text}\n`));
+      const { parameters } = await loadModel(run, device, { onMessage: (text) => terminal.err(`${text}\n`) });
       const choices = {
         count: flags.count ?? 400,
         temperature: flags.temperature ?? 0.8,

@@ -209,9 +209,9 @@ class TrainView {
 
 /** Adds a sample and pictures of attention to what a report will show. */
 async function describeFinished(run: Run, data: PreparedData, device: Device): Promise<void> {
-  const { openTrained } = await import("./trained.ts");
+  const { loadModel } = await import("../train/load.ts");
   const { addFindings } = await import("./runDetails.ts");
-  const { parameters } = await openTrained(run, device);
+  const { parameters } = await loadModel(run, device);
   try {
     await addFindings(run.folder, parameters, { validation: data.dataset.validation, tokenizer: data.tokenizer });
   } finally {

@@ -69,7 +69,7 @@ async function open(name: DeviceName, options: OpenOptions): Promise<Device> {
     const there = deviceNames.filter((n) => openers[n]).map((n) => `"${n}"`);
     throw new UnsupportedError(
       "openDevice",
-      "this version must know the device",
+      "this version must have the device",
       `"${name}"`,
       `Use ${there.join(" or ")}.`,
     );
