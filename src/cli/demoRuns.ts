@@ -19,7 +19,7 @@ import type { PreparedData } from "./trainingData.ts";
 export const contestants = [
   { name: "dense", attention: "dense" },
   { name: "hash-16", attention: "hash(16)" },
-  { name: "window-hash", attention: "window(256):2 hash(16):2" },
+  { name: "window-hash", attention: "window(256):1 hash(16):1" },
 ] as const;
 
 /** The novel that comes with the package: Moby-Dick, 1.2 million bytes. */
@@ -32,19 +32,18 @@ export function novelPath(): string {
 export function demoModel(attention: string, context: number): ModelConfig {
   return parseModelConfig({
     layers: 2,
-    heads: 4,
+    heads: 2,
     width: 128,
     vocabulary: 256,
     context,
     // Rotated, not added: positions that are added to the bytes' vectors soon rule the hashes of so small a model.
     positions: "rope",
-    sharedQK: true,
     attention,
   });
 }
 
-/** Longest context of the demo, and the shortest that a text may make it. */
-export const contexts = { longest: 8192, shortest: 512 } as const;
+/** Longest context of the demo, the shortest that a slow machine may make it, and the shortest that a text may. */
+export const contexts = { longest: 8192, unhurried: 4096, shortest: 512 } as const;
 
 /** The context for a text: the longest power of two that both its parts have room for. */
 export function fitContext({ dataset }: PreparedData, wanted: number): number {
@@ -74,7 +73,7 @@ export async function demoFolder(asked: string | undefined): Promise<string> {
 }
 
 /** Steps below which the context is halved, so that there is a curve to see. */
-const enoughSteps = 40;
+const enoughSteps = 150;
 
 /** Chooses context and steps for the time that is left, by measuring first steps. */
 export async function fitTime(
@@ -87,7 +86,7 @@ export async function fitTime(
     say(`measuring the first steps with ${context} bytes each`);
     const roundMs = await measureRound(device, data, context);
     const steps = stepsWithin(leftMs(), roundMs);
-    if (steps >= enoughSteps || context / 2 < contexts.shortest) return { context, roundMs, steps };
+    if (steps >= enoughSteps || context / 2 < contexts.unhurried) return { context, roundMs, steps };
     say(`a step of each takes ${(roundMs / 1000).toFixed(1)} s, which is too slow for the time: half as many bytes`);
     context /= 2;
   }
@@ -138,7 +137,7 @@ export function createRuns(options: {
         train: {
           steps,
           batch: 1,
-          lr: 2e-3,
+          lr: 3e-3,
           warmupShare: 0.1,
           evalEvery: Math.ceil(steps / evaluations),
           evalBatches,
