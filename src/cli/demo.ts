@@ -115,7 +115,7 @@ const latestShare = 0.93;
 function introduction(facts: { context: number; steps: number; data: string; roundMs: number }): string {
   const { context, steps, data, roundMs } = facts;
   return `
-Three models of bytes, 2 layers of 4 heads, learn from ${data}.
+Three models of bytes, 2 layers of 2 heads, learn from ${data}.
 Each step reads ${thousands(context)} bytes at once; ${steps} steps of each fit the time (${(roundMs / 1000).toFixed(1)} s for one of each).
 dense:        every byte sees every earlier one
 hash-16:      a byte sees the earlier ones that fall into the same of 16 hash buckets
