@@ -44,7 +44,9 @@ async function play(device: Device, invocation: Invocation<typeof demoFlags>): P
   const clock = startClock((flags.minutes ?? 5) * 60_000);
   const [demo, { openTrainingData }] = await Promise.all([import("./demoRuns.ts"), import("./trainingData.ts")]);
   const folder = await demo.demoFolder(flags.out);
-  const data = await openTrainingData(flags.text ?? demo.novelPath(), { runFolder: folder, terminal });
+  const novel = { path: demo.novelPath(), title: "Moby-Dick; or, The Whale" };
+  const { path, ...named } = flags.text === undefined ? novel : { path: flags.text };
+  const data = await openTrainingData(path, { runFolder: folder, terminal, ...named });
   try {
     const saying = "Stopping after this round; the report is still made.";
     await withInterrupt(terminal, { saying }, async (signal) => {

@@ -26,9 +26,16 @@ export interface PreparedData {
  */
 export async function openTrainingData(
   path: string,
-  options: { runFolder: string; tokenizer?: TokenizerName; terminal: Terminal; signal?: AbortSignal },
+  options: {
+    runFolder: string;
+    tokenizer?: TokenizerName;
+    terminal: Terminal;
+    signal?: AbortSignal;
+    /** What to call it; the file's name if left out. */
+    title?: string;
+  },
 ): Promise<PreparedData> {
-  const { runFolder, terminal, signal } = options;
+  const { runFolder, terminal, signal, title = basename(path) } = options;
   const isFolder = await stat(path).then(
     (found) => found.isDirectory(),
     (error: unknown) => {
@@ -37,7 +44,7 @@ export async function openTrainingData(
   );
   const folder = isFolder ? path : join(runFolder, ownDataName);
   if (!isFolder) {
-    terminal.err(`preparing ${path}\n`);
+    terminal.err(`preparing ${title}\n`);
     await prepare({
       files: [path],
       out: folder,
@@ -49,7 +56,7 @@ export async function openTrainingData(
   const dataset = await openDataset(folder, isFolder && options.tokenizer ? { tokenizer: options.tokenizer } : {});
   const { train, validation } = dataset;
   const counts = `${thousands(train.count)} tokens to train on, ${thousands(validation.count)} to validate`;
-  return { folder, dataset, tokenizer: train.tokenizer, description: `${basename(path)} (${counts})` };
+  return { folder, dataset, tokenizer: train.tokenizer, description: `${title} (${counts})` };
 }
 
 /** Rows of the embedding table for a tokenizer: its tokens, for GPT-2's padded to a multiple of 128. */

@@ -97,7 +97,7 @@ async function lossChart(runs: readonly Run[], xTitle: string, x: Reader): Promi
       runs: runs.length,
       widePx: { width: 520, height: 300 },
     },
-    top === undefined ? [] : [`The first steps, with losses above ${top.toFixed(1)}, lie outside the chart.`],
+    top === undefined ? [] : [`Steps with losses above ${top.toFixed(1)}, the first above all, lie outside the chart.`],
   );
 }
 
@@ -139,17 +139,20 @@ function smoothed(line: readonly Point[]): Point[] {
 }
 
 /** Share of the tokens (or time) whose steep fall may leave the view, so that what follows can be told apart. */
-const fallShare = 0.05;
+const fallShare = 0.1;
+/** Share of the later losses, the highest, that may leave it too: single steps that went astray. */
+const strayShare = 0.01;
 
 /** The loss at which the view starts, or undefined if nothing needs to be left out. */
 function startOfView(all: readonly Point[]): number | undefined {
-  if (all.length === 0) return undefined;
-  const end = Math.max(...all.map((p) => p.x));
-  const after = all.filter((p) => p.x > end * fallShare).map((p) => p.y);
+  const end = all.reduce((most, p) => Math.max(most, p.x), 0);
+  const later = all.filter((p) => p.x > end * fallShare).map((p) => p.y);
+  later.sort((a, b) => a - b);
+  const low = later[0];
+  const view = later[Math.floor((later.length - 1) * (1 - strayShare))];
   const highest = all.reduce((most, p) => Math.max(most, p.y), -Infinity);
-  const view = after.reduce((most, y) => Math.max(most, y), -Infinity);
-  const low = after.reduce((least, y) => Math.min(least, y), Infinity);
-  return view > low && highest - low > 1.5 * (view - low) ? Math.ceil(view * 10) / 10 : undefined;
+  if (low === undefined || view === undefined || view <= low || highest - low <= 1.5 * (view - low)) return undefined;
+  return Math.ceil(view * 10) / 10;
 }
 
 async function drawBoth(lines: Lines, notes: readonly string[]): Promise<ChartSet> {
@@ -174,7 +177,10 @@ function chartSpec(lines: Lines, { width: widthPx, height: heightPx }: Lines["wi
     scale: { nice: false, zero: true },
     axis: { labelExpr: shortNumber, tickCount: widthPx > 400 ? Math.round(widthPx / 90) : 4 },
   };
-  const domain = lines.yMax === undefined ? {} : { domainMax: lines.yMax };
+  // A domain with a given end is not rounded outwards, and marks would lie on the axis.
+  const values = [...lines.raw, ...lines.marks].map((p) => p.y);
+  const low = values.reduce((least, y) => Math.min(least, y), Infinity);
+  const domain = lines.yMax === undefined ? {} : { domainMin: Math.floor(low * 10 - 0.5) / 10, domainMax: lines.yMax };
   const y = {
     field: "y",
     type: "quantitative" as const,

@@ -84,7 +84,7 @@ describe("renderReport", () => {
     expect(find(charts, /(?:fill|stroke)="(?:#|rgb|black|white)[^"]*/)).toBeNull();
   });
 
-  test("the first steps leave the view only with a word about it", async () => {
+  test("steps leave the view only with a word about it", async () => {
     const falling = run("dense", {
       metrics: Array.from({ length: 100 }, (_, i) => ({ step: i, tokens: i, loss: i === 0 ? 9 : 3 - i * 0.01 })),
     });
