@@ -1,3 +1,5 @@
+import { setTimeout } from "node:timers/promises";
+
 /** Something to time: `run` does the whole of it and waits for its end. */
 export interface Contestant {
   readonly name: string;
@@ -11,6 +13,9 @@ export interface Times {
   readonly allMs: readonly number[];
 }
 
+/** Pause before each turn: thread pools go on spinning for a while after their own, at the cost of the next. */
+const settleMs = 50;
+
 /**
  * Times contestants in turns, so that what the machine does meanwhile hits all alike: one round unmeasured, then each
  * contestant once a round.
@@ -22,6 +27,7 @@ export async function measureInTurns(
   const all = new Map<string, number[]>(contestants.map(({ name }) => [name, []]));
   for (let round = -1; round < rounds; round++) {
     for (const { name, run } of contestants) {
+      await setTimeout(settleMs);
       const start = performance.now();
       await run();
       const ms = performance.now() - start;
