@@ -1,0 +1,379 @@
+// Attention backward over a staircase, for sm_90a (wgmma, warp-specialised, persistent): five products a tile.
+//
+// Inputs:  q, dout [B,Tq,H,D], k, v [B,Tk,Hk,D] strided, 16-byte aligned rows; staircase qRows, kRows, qLo, qHi, which
+//          never decrease; stats f32 [B,H,Tq'] x 2 in visit order, (-lse in base 2, delta), by
+//          attention_backward_prepare. IDENTITY: four tensor maps over (D, heads, T, B), box (64, 1, 64, 1), 128-byte
+//          swizzle.
+// Outputs: dk, dv [B,Tk,Hk,D] strided, summed over the query heads of a key head, added into with accumulateKV;
+//          dqSum f32 [B,H,Tq'/64][64 * 64], added into, not yet scaled, each tile as two halves of 32 features in the
+//          accumulator layout of the tensor cores (attention_backward_finish undoes it). Tq' is Tq padded to 64.
+// Grid:    any number of blocks; an item is BLOCK_N = 128 key places of one key head.
+// Threads: warpgroup 0 loads keys and values of an item, and a ring of STAGES query tiles (q, dout, stats); warpgroups
+//          1 and 2 own 64 keys each and their dk, dv. dq needs the score gradients of both: they pass through shared
+//          memory, and each makes 32 features of the product.
+// Shared:  1024 + 65536 + STAGES * (16384 + 512) + 2 * 16384 + (STAGES + 2) * 16 bytes.
+// Set by the launcher: HEAD_DIM (64), STAGES, WITH_DQ (0: dk, dv alone, for the deterministic backward), ELEMENT_F16,
+//          IDENTITY.
+// Numerics: products in the element type with f32 accumulation; weights and score gradients are rounded to the element
+//          type before their products; dq sums in f32, in no fixed order. scale > 0.
+// Follows FlashAttention-3 (arXiv 2407.08608): transposed scores, so that dk and dv take their left operand from
+// registers. The scores of the next tile are asked for before the products of this one, which run under its softmax.
+#include "common.cuh"
+#include "hopper.cuh"
+#include "online_softmax.cuh"
+#include "ring.cuh"
+#include "tile_range.cuh"
+
+static_assert(HEAD_DIM == 64, "one panel of features");
+constexpr int BLOCK_M = 64, BLOCK_N = 128, THREADS = 384;
+constexpr int KEY_BYTES = BLOCK_N * 128, QUERY_BYTES = BLOCK_M * 128, STATS_BYTES = BLOCK_M * 8;
+constexpr int GRADIENT_BYTES = BLOCK_N * 128;  // score gradients [128 keys][64 queries]
+constexpr int CONSUMER_WARPS = 8, STEPS = 4;   // STEPS of 16 in a dimension of 64
+constexpr int BOTH = 256;                      // threads of the two consumers
+enum { BARRIER_GRADIENTS = 1, BARRIER_STORE = 2 };
+
+struct Shared {
+  u32 k, v, q, dout, gradients, stats, barriers;
+  DEVICE Shared(const void* base) {
+    k = (shared_address(base) + 1023) & ~1023u;
+    v = k + 2 * KEY_BYTES;
+    q = v + 2 * KEY_BYTES;
+    dout = q + STAGES * QUERY_BYTES;
+    gradients = dout + STAGES * QUERY_BYTES;
+    stats = gradients + 2 * GRADIENT_BYTES;
+    barriers = stats + STAGES * STATS_BYTES;
+  }
+  DEVICE u32 full(int s) const { return barriers + s * 16; }
+  DEVICE u32 empty(int s) const { return barriers + s * 16 + 8; }
+  DEVICE u32 keys_full(int buffer) const { return barriers + (STAGES + buffer) * 16; }
+  DEVICE u32 keys_empty(int buffer) const { return barriers + (STAGES + buffer) * 16 + 8; }
+};
+
+/** Item `round` of this block: one tile of keys of one key head, the most seen first in a causal head. */
+struct Item {
+  int b, hk, first;
+  bool valid;
+  DEVICE Item(const AttentionArgs& a, int round) {
+    const int tiles = (a.Tk + BLOCK_N - 1) / BLOCK_N;
+    const int at = dealt_item(round);
+    valid = at < tiles * a.Hk * a.B;
+    first = at % tiles * BLOCK_N;
+    hk = at / tiles % a.Hk;
+    b = at / tiles / a.Hk;
+  }
+  DEVICE TileRange range(const AttentionArgs& a, int h, int offset, int count) const {
+    return tile_range(index_row(a.qLo, b, h), index_row(a.qHi, b, h), first + offset, count, a.Tk);
+  }
+};
+
+struct Maps {
+  const TensorMap *q, *k, *v, *dout;
+};
+
+// -- producer ---------------------------------------------------------------------------------------------------------
+
+DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
+  Ring<STAGES> ring;
+  Announcer announcer;
+  const int group = a.H / a.Hk, qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
+  for (int round = 0;; ++round) {
+    const Item item(a, round);
+    if (!item.valid) break;
+    const int buffer = round & 1;
+    const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, keysFull = s.keys_full(buffer);
+#if IDENTITY
+    if (threadIdx.x == 0) {
+      barrier_wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
+      barrier_expect(keysFull, 2 * KEY_BYTES);
+      for (int i = 0; i < 2; ++i) {
+        tensor_copy(kTile + i * QUERY_BYTES, maps.k, keysFull, 0, item.hk, item.first + i * 64, item.b);
+        tensor_copy(vTile + i * QUERY_BYTES, maps.v, keysFull, 0, item.hk, item.first + i * 64, item.b);
+      }
+    }
+#else
+    const int* kRows = rows_of(a.kRows, item.b, item.hk);
+    barrier_wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
+    gather_tile<BLOCK_N, 1, 0>(kTile, view_head<u16>(a.k, item.b, item.hk), a.k.row, kRows, item.first, a.Tk);
+    gather_tile<BLOCK_N, 1, 0>(vTile, view_head<u16>(a.v, item.b, item.hk), a.v.row, kRows, item.first, a.Tk);
+    announcer.step(keysFull);
+#endif
+    for (int h = item.hk * group; h < (item.hk + 1) * group; ++h) {
+      const TileRange range = item.range(a, h, 0, BLOCK_N);
+      const float* stats = a.stats + (i64)(item.b * a.H + h) * qTiles * (BLOCK_M * 2);
+      for (int m0 = range.begin / BLOCK_M * BLOCK_M; m0 < range.end; m0 += BLOCK_M, ring.next()) {
+        const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
+        const u32 statsAt = s.stats + ring.stage * STATS_BYTES, full = s.full(ring.stage);
+#if IDENTITY
+        if (threadIdx.x == 0) {
+          barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
+          barrier_expect(full, 2 * QUERY_BYTES + STATS_BYTES);
+          tensor_copy(qTile, maps.q, full, 0, h, m0, item.b);
+          tensor_copy(doutTile, maps.dout, full, 0, h, m0, item.b);
+          bulk_copy(statsAt, stats + m0 * 2, STATS_BYTES, full);
+        }
+#else
+        const int* qRows = rows_of(a.qRows, item.b, h);
+        barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
+        gather_tile<BLOCK_M, 1, 0>(qTile, view_head<u16>(a.q, item.b, h), a.q.row, qRows, m0, a.Tq);
+        gather_tile<BLOCK_M, 1, 0>(doutTile, view_head<u16>(a.dout, item.b, h), a.dout.row, qRows, m0, a.Tq);
+        if (threadIdx.x < STATS_BYTES / 16)
+          copy16_async(statsAt + threadIdx.x * 16, stats + m0 * 2 + threadIdx.x * 4, true);
+        announcer.step(full);
+#endif
+      }
+    }
+  }
+  announcer.finish();
+}
+
+// -- consumer ---------------------------------------------------------------------------------------------------------
+
+/** acc [64 x 64] = own 64 rows times the rows of a query tile, over the features. */
+DEVICE void row_product(float* acc, u32 own, u32 tile) {
+  const u64 left = row_operand(own), right = row_operand(tile);
+#pragma unroll
+  for (int i = 0; i < STEPS; ++i) Product<64, 0, 0>::run(acc, left + i * ROW_STEP, right + i * ROW_STEP, i > 0);
+}
+
+/** acc [64 keys x 64 features] += weights [64 keys x 64 queries] times a query tile. */
+DEVICE void weight_product(float* acc, const u32* weights, u32 tile) {
+  const u64 right = column_operand(tile, 0);
+#pragma unroll
+  for (int i = 0; i < STEPS; ++i) Product<64, 0, 1>::run(acc, weights + 4 * i, right + i * COLUMN_STEP, 1);
+}
+
+/** Scores to weights, and their gradients: p = exp2(s - lse), ds = p (dp - delta), in place. */
+DEVICE void weigh(float* p, float* ds, u32 stats, float scaleLog2, int lane) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const uint4 x = shared_load4(stats + (8 * j + (lane & 3) * 2) * 8);
+    const float negativeLse[2] = {__uint_as_float(x.x), __uint_as_float(x.z)};
+    const float delta[2] = {__uint_as_float(x.y), __uint_as_float(x.w)};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      p[4 * j + i] = exp2_fast(fmaf(p[4 * j + i], scaleLog2, negativeLse[i & 1]));
+      ds[4 * j + i] = p[4 * j + i] * (ds[4 * j + i] - delta[i & 1]);
+    }
+  }
+}
+
+/** Writes packed score gradients [64 keys x 64 queries] to the shared tile, rows by key. */
+DEVICE void share_gradients(u32 tile, int row, const u32* ds, int lane) {
+  const int at = row + (lane & 15);
+#pragma unroll
+  for (int i = 0; i < STEPS; ++i)
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
+                     tile + swizzle(at, 2 * i + (lane >> 4))),
+                 "r"(ds[4 * i]), "r"(ds[4 * i + 1]), "r"(ds[4 * i + 2]), "r"(ds[4 * i + 3]) : "memory");
+}
+
+/** Writes 64 x 64 accumulators to the rows of 64 key places through 64 own rows of shared memory. */
+DEVICE void store_keys(const View& out, const Item& item, const int* rows, int first, int end, const float* acc,
+                       float scale, int accumulate, u32 tile) {
+  const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
+#pragma unroll
+  for (int r = 0; r < 2; ++r)
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+      shared_store(tile + swizzle(warpRow + (lane >> 2) + 8 * r, j) + (lane & 3) * 4,
+                   pack(acc[4 * j + 2 * r] * scale, acc[4 * j + 2 * r + 1] * scale));
+  __syncwarp();  // guards the warp's 16 rows: all are written
+  u16* base = view_head<u16>(out, item.b, item.hk);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int at = warpRow + i * 4 + (lane >> 3), chunk = lane & 7;
+    if (first + at >= end) continue;
+    uint4* to = (uint4*)(base + row_at(rows, first + at) * out.row + chunk * 8);
+    uint4 x = shared_load4(tile + swizzle(at, chunk));
+    *to = accumulate ? add8(x, *to) : x;
+  }
+  __syncwarp();  // guards the warp's 16 rows: all are read
+}
+
+/** What a consumer warpgroup holds through an item. */
+struct Consumer {
+  float dk[32], dv[32], dq[16];
+  u32 p[16], ds[16];
+  int index;              // 0 or 1
+  int turn = 0;           // query tiles so far: which of the two gradient tiles is next
+  float* dqAt = nullptr;  // where the dq product in flight goes
+
+  /** Waits for all products and adds that of dq to its tile. */
+  DEVICE void finish_products() {
+    product_wait<0>();
+    pin<32>(dk);
+    pin<32>(dv);
+    pin<16>(p);
+    pin<16>(ds);
+#if WITH_DQ
+    pin<16>(dq);
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      reduce_add4(dqAt + j * 512, dq[4 * j], dq[4 * j + 1], dq[4 * j + 2], dq[4 * j + 3]);
+#endif
+  }
+};
+
+/** One query head of an item, for one consumer: what stays the same from tile to tile. */
+struct Head {
+  TileRange range, own;
+  int rowLo[2], rowHi[2];
+  u32 keys, ownKeys, ownValues;
+  float* dqSum;
+  float scaleLog2;
+
+  DEVICE Head(const AttentionArgs& a, const Shared& s, const Item& item, int h, int buffer, int index) {
+    const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16, offset = index * 64;
+    range = item.range(a, h, 0, BLOCK_N);
+    own = item.range(a, h, offset, 64);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int place = item.first + offset + warpRow + (lane >> 2) + 8 * r;
+      rowLo[r] = place < a.Tk ? __ldg(index_row(a.qLo, item.b, h) + place) : 0;
+      rowHi[r] = place < a.Tk ? __ldg(index_row(a.qHi, item.b, h) + place) : 0;
+    }
+    keys = s.k + buffer * KEY_BYTES;
+    ownKeys = keys + index * QUERY_BYTES;
+    ownValues = s.v + buffer * KEY_BYTES + index * QUERY_BYTES;
+    const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
+    dqSum = a.dqSum + (i64)(item.b * a.H + h) * qTiles * (BLOCK_M * HEAD_DIM) + index * 2048 + (threadIdx.x & 127) * 4;
+    scaleLog2 = a.scale * LOG2_E;
+  }
+};
+
+/** Asks for the scores and dp of a query tile. */
+DEVICE void ask_scores(const Shared& s, const Head& head, const Ring<STAGES>& ring, float* scores, float* dp) {
+  barrier_wait(s.full(ring.stage), ring.parity);
+  pin<32>(scores);
+  pin<32>(dp);
+  product_fence();
+  row_product(scores, head.ownKeys, s.q + ring.stage * QUERY_BYTES);
+  row_product(dp, head.ownValues, s.dout + ring.stage * QUERY_BYTES);
+  product_commit();
+}
+
+/** Turns a tile's scores into packed weights and score gradients, and shares the latter. */
+DEVICE void softmax_tile(const Shared& s, const Head& head, int m0, const Ring<STAGES>& ring, float* scores, float* dp) {
+  const int lane = threadIdx.x & 31;
+  if (!head.own.full(m0, m0 + BLOCK_M)) mask_scores<8>(scores, m0 + (lane & 3) * 2, head.rowLo, head.rowHi);
+  weigh(scores, dp, s.stats + ring.stage * STATS_BYTES, head.scaleLog2, lane);
+}
+
+DEVICE void pack_tile(const Shared& s, Consumer& c, const float* scores, const float* dp) {
+  pack_operand<STEPS>(c.p, scores);
+  pack_operand<STEPS>(c.ds, dp);
+#if WITH_DQ
+  const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
+  share_gradients(s.gradients + (c.turn & 1) * GRADIENT_BYTES, c.index * 64 + warpRow, c.ds, lane);
+  async_fence();
+#endif
+}
+
+/** Asks for the products of a tile whose weights are packed: dk and dv in one group, dq in another. */
+DEVICE void ask_products(const Shared& s, const Head& head, int m0, int stage, Consumer& c) {
+  pin<16>(c.p);
+  pin<16>(c.ds);
+  pin<32>(c.dv);
+  pin<32>(c.dk);
+  product_fence();
+  weight_product(c.dv, c.p, s.dout + stage * QUERY_BYTES);
+  weight_product(c.dk, c.ds, s.q + stage * QUERY_BYTES);
+  product_commit();
+#if WITH_DQ
+  named_barrier<BOTH>(BARRIER_GRADIENTS);  // guards the gradients: both warpgroups have written theirs
+  const u64 left = column_operand(s.gradients + (c.turn & 1) * GRADIENT_BYTES, 0);
+  const u64 right = column_operand(head.keys + c.index * 64, 0);
+  pin<16>(c.dq);
+  product_fence();
+#pragma unroll
+  for (int i = 0; i < 2 * STEPS; ++i)
+    Product<32, 1, 1>::run(c.dq, left + i * COLUMN_STEP, right + i * COLUMN_STEP, i > 0);
+  product_commit();
+  c.dqAt = head.dqSum + (i64)(m0 / BLOCK_M) * (BLOCK_M * HEAD_DIM);
+  ++c.turn;
+#endif
+}
+
+/** One query head of an item: each tile's softmax runs under the products of the tile before. */
+DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<STAGES>& ring) {
+  int m0 = head.range.begin / BLOCK_M * BLOCK_M;
+  if (m0 >= head.range.end) return;
+  float scores[32], dp[32];
+  ask_scores(s, head, ring, scores, dp);
+  product_wait<0>();
+  pin<32>(scores);
+  pin<32>(dp);
+  softmax_tile(s, head, m0, ring, scores, dp);
+  pack_tile(s, c, scores, dp);
+  for (m0 += BLOCK_M; m0 < head.range.end; m0 += BLOCK_M) {
+    const int before = ring.stage;
+    ring.next();
+    ask_scores(s, head, ring, scores, dp);
+    ask_products(s, head, m0 - BLOCK_M, before, c);
+    product_wait<1 + WITH_DQ>();
+    pin<32>(scores);
+    pin<32>(dp);
+    softmax_tile(s, head, m0, ring, scores, dp);
+    c.finish_products();
+    release(s.empty(before));
+    pack_tile(s, c, scores, dp);
+  }
+  ask_products(s, head, m0 - BLOCK_M, ring.stage, c);
+  c.finish_products();
+  release(s.empty(ring.stage));
+  ring.next();
+}
+
+DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
+  const int group = a.H / a.Hk;
+  Ring<STAGES> ring;
+  Consumer c;
+  c.index = index;
+  for (int round = 0;; ++round) {
+    const Item item(a, round);
+    if (!item.valid) break;
+    const int buffer = round & 1;
+#pragma unroll
+    for (int i = 0; i < 32; ++i) c.dk[i] = c.dv[i] = 0.f;
+    barrier_wait(s.keys_full(buffer), round >> 1 & 1);
+    for (int h = item.hk * group; h < (item.hk + 1) * group; ++h) consume_head(s, Head(a, s, item, h, buffer, index), c, ring);
+    // Store, through this warpgroup's own rows of the values: only its own products read them, and they are done.
+    const int first = item.first + index * 64;
+    const int* kRows = rows_of(a.kRows, item.b, item.hk);
+    const u32 tile = s.v + buffer * KEY_BYTES + index * QUERY_BYTES;
+    named_barrier<128>(BARRIER_STORE + index);  // guards the values: all four warps' products are done
+    store_keys(a.dv, item, kRows, first, a.Tk, c.dv, 1.f, a.accumulateKV, tile);
+    store_keys(a.dk, item, kRows, first, a.Tk, c.dk, a.scale, a.accumulateKV, tile);
+    async_fence();
+    release(s.keys_empty(buffer));
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    attention_backward_sm90(const __grid_constant__ AttentionArgs a, const __grid_constant__ TensorMap qMap,
+                            const __grid_constant__ TensorMap kMap, const __grid_constant__ TensorMap vMap,
+                            const __grid_constant__ TensorMap doutMap) {
+  extern __shared__ u16 memory[];
+  const Shared s(memory);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < STAGES; ++i) {
+      barrier_init(s.full(i), IDENTITY ? 1 : 128);
+      barrier_init(s.empty(i), CONSUMER_WARPS);
+    }
+    for (int i = 0; i < 2; ++i) {
+      barrier_init(s.keys_full(i), IDENTITY ? 1 : 128);
+      barrier_init(s.keys_empty(i), CONSUMER_WARPS);
+    }
+    barrier_init_fence();
+  }
+  __syncthreads();  // guards the barriers: they are initialised
+  const int warpgroup = uniform(threadIdx.x / 128);
+  if (warpgroup == 0) {
+    registers_shrink<40>();
+    const Maps maps = {&qMap, &kMap, &vMap, &doutMap};
+    produce(a, s, maps);
+  } else {
+    registers_grow<232>();
+    consume(a, s, warpgroup - 1);
+  }
+}

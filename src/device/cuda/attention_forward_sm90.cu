@@ -1,0 +1,325 @@
+// Attention forward over a staircase, for sm_90a (wgmma, warp-specialised, persistent).
+//
+// o = softmax(scale * q k^T over the visible keys) v, and lse; a query that sees no key: o = 0, lse = -Infinity.
+// Inputs:  q [B,Tq,H,D], k, v [B,Tk,Hk,D] strided, 16-byte aligned rows; staircase qRows, kRows, lo, hi.
+//          IDENTITY: kMap, vMap, tensor maps over k, v as (D, Hk, Tk, B), box (64, 1, BLOCK_N, 1), 128-byte swizzle.
+// Outputs: o [B,Tq,H,D] strided; lse f32 [B,H,Tq] strided, natural log. With `merge` both already hold the attention
+//          over other keys, and become that of the union.
+// Grid:    any number of blocks (one a multiprocessor is meant), each working through its share of the items; an item
+//          is BLOCK_M = 64 * CONSUMERS query places of one head. Items are dealt in snake order, longest first within
+//          a causal head, so that shares are even without a counter.
+// Threads: warpgroup 0 loads keys and values into a ring of STAGES tiles, by bulk tensor copies (IDENTITY) or gathered
+//          16 bytes a thread; each other warpgroup owns 64 query places and walks the ring alone: none waits for
+//          another, and the next item's keys and queries load while the last of this one is computed.
+// Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768 + STAGES * 32 bytes.
+// Set by the launcher: HEAD_DIM (64 or 128, = D), CONSUMERS, BLOCK_N (64 or 128), STAGES, REGISTERS_LOAD,
+//          REGISTERS_COMPUTE, ELEMENT_F16, IDENTITY.
+// Numerics: products in the element type with f32 accumulation, exp2, weights rounded to the element type. scale > 0.
+// Follows FlashAttention-3 (arXiv 2407.08608): the scores of the next tile are made while this tile's softmax runs.
+#include "common.cuh"
+#include "hopper.cuh"
+#include "online_softmax.cuh"
+#include "ring.cuh"
+#include "tile_range.cuh"
+
+constexpr int BLOCK_M = 64 * CONSUMERS;
+constexpr int THREADS = 128 * (CONSUMERS + 1);
+constexpr int PANELS = HEAD_DIM / 64;  // swizzled tiles side by side
+constexpr int Q_BYTES = 64 * HEAD_DIM * 2;
+constexpr int KEY_PANEL_BYTES = BLOCK_N * 128;
+constexpr int KEY_BYTES = KEY_PANEL_BYTES * PANELS;
+constexpr int SCORES = BLOCK_N / 2;  // accumulators a thread
+constexpr int SUMS = HEAD_DIM / 2;
+constexpr int RELEASES = CONSUMERS * 4;  // one arrival a warp
+
+struct Shared {
+  u32 q, k, v, rows, barriers;  // rows: per consumer and buffer, 64 each of lo, hi, row of q
+  DEVICE Shared(const void* base) {
+    q = (shared_address(base) + 1023) & ~1023u;
+    k = q + CONSUMERS * 2 * Q_BYTES;
+    v = k + STAGES * KEY_BYTES;
+    rows = v + STAGES * KEY_BYTES;
+    barriers = rows + CONSUMERS * 2 * 768;
+  }
+  DEVICE u32 k_full(int s) const { return barriers + s * 32; }
+  DEVICE u32 k_empty(int s) const { return barriers + s * 32 + 8; }
+  DEVICE u32 v_full(int s) const { return barriers + s * 32 + 16; }
+  DEVICE u32 v_empty(int s) const { return barriers + s * 32 + 24; }
+};
+
+/** Item `round` of this block: one tile of queries of one head. */
+struct Item {
+  int b, h, first;
+  bool valid;
+  DEVICE Item(const AttentionArgs& a, int round) {
+    const int tiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
+    const int at = dealt_item(round);
+    valid = at < tiles * a.H * a.B;
+    first = (tiles - 1 - at % tiles) * BLOCK_M;
+    h = at / tiles % a.H;
+    b = at / tiles / a.H;
+  }
+};
+
+// -- producer ---------------------------------------------------------------------------------------------------------
+
+DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kMap, const TensorMap* vMap) {
+  Ring<STAGES> ring;
+  Announcer announcer;
+  for (int round = 0;; ++round) {
+    Item item(a, round);
+    if (!item.valid) break;
+    const TileRange range = tile_range(index_row(a.lo, item.b, item.h), index_row(a.hi, item.b, item.h), item.first,
+                                       BLOCK_M, a.Tq);
+    const int hk = key_head(a, item.h);
+    for (int k0 = range.begin / BLOCK_N * BLOCK_N; k0 < range.end; k0 += BLOCK_N, ring.next()) {
+#if IDENTITY
+      if (threadIdx.x == 0) {
+        barrier_wait(s.k_empty(ring.stage), ring.parity ^ 1);
+        barrier_expect(s.k_full(ring.stage), KEY_BYTES);
+        for (int p = 0; p < PANELS; ++p)
+          tensor_copy(s.k + ring.stage * KEY_BYTES + p * KEY_PANEL_BYTES, kMap, s.k_full(ring.stage), p * 64, hk, k0,
+                      item.b);
+        barrier_wait(s.v_empty(ring.stage), ring.parity ^ 1);
+        barrier_expect(s.v_full(ring.stage), KEY_BYTES);
+        for (int p = 0; p < PANELS; ++p)
+          tensor_copy(s.v + ring.stage * KEY_BYTES + p * KEY_PANEL_BYTES, vMap, s.v_full(ring.stage), p * 64, hk, k0,
+                      item.b);
+      }
+#else
+      const int* kRows = rows_of(a.kRows, item.b, hk);
+      barrier_wait(s.k_empty(ring.stage), ring.parity ^ 1);
+      gather_tile<BLOCK_N, PANELS, KEY_PANEL_BYTES>(s.k + ring.stage * KEY_BYTES, view_head<u16>(a.k, item.b, hk),
+                                                    a.k.row, kRows, k0, a.Tk);
+      announcer.step(s.k_full(ring.stage));
+      barrier_wait(s.v_empty(ring.stage), ring.parity ^ 1);
+      gather_tile<BLOCK_N, PANELS, KEY_PANEL_BYTES>(s.v + ring.stage * KEY_BYTES, view_head<u16>(a.v, item.b, hk),
+                                                    a.v.row, kRows, k0, a.Tk);
+      announcer.step(s.v_full(ring.stage));
+#endif
+    }
+  }
+  announcer.finish();
+}
+
+// -- consumer ---------------------------------------------------------------------------------------------------------
+
+/** Starts loading a warpgroup's 64 queries, their intervals and rows. */
+DEVICE void load_queries(const AttentionArgs& a, const Item& item, int first, u32 qTile, u32 rowTable) {
+  const int thread = threadIdx.x & 127, chunk = thread & 7;
+  const int* qRows = rows_of(a.qRows, item.b, item.h);
+  const u16* base = view_head<u16>(a.q, item.b, item.h);
+#pragma unroll
+  for (int r = thread >> 3; r < 64; r += 16) {
+    bool valid = first + r < a.Tq;
+    int row = valid ? row_at(qRows, first + r) : 0;
+#pragma unroll
+    for (int p = 0; p < PANELS; ++p)
+      copy16_async(qTile + p * 8192 + swizzle(r, chunk), base + row * a.q.row + p * 64 + chunk * 8, valid);
+    if (chunk == 0) shared_store(rowTable + 512 + r * 4, row);
+  }
+  const int r = thread & 63;
+  const int* bounds = index_row(thread < 64 ? a.lo : a.hi, item.b, item.h);
+  bool valid = first + r < a.Tq;
+  copy4_async(rowTable + thread * 4, bounds + (valid ? first + r : 0), valid);
+  copy_commit();
+}
+
+DEVICE void scores(float* acc, u32 qTile, u32 kTile) {
+  const u64 q = row_operand(qTile), k = row_operand(kTile);
+  product_fence();
+#pragma unroll
+  for (int i = 0; i < HEAD_DIM / 16; ++i)
+    Product<BLOCK_N, 0, 0>::run(acc, q + i / 4 * (8192 >> 4) + i % 4 * ROW_STEP,
+                                k + i / 4 * (KEY_PANEL_BYTES >> 4) + i % 4 * ROW_STEP, i > 0);
+}
+
+DEVICE void weigh(float* sums, const u32* weights, u32 vTile) {
+  const u64 v = column_operand(vTile, KEY_PANEL_BYTES);
+  product_fence();
+#pragma unroll
+  for (int i = 0; i < BLOCK_N / 16; ++i) Product<HEAD_DIM, 0, 1>::run(sums, weights + 4 * i, v + i * COLUMN_STEP, 1);
+}
+
+/** Passes over tiles of the block's range that this warpgroup's queries do not see. */
+DEVICE void skip(const Shared& s, Ring<STAGES>& ring) {
+  barrier_wait(s.k_full(ring.stage), ring.parity);
+  release(s.k_empty(ring.stage));
+  barrier_wait(s.v_full(ring.stage), ring.parity);
+  release(s.v_empty(ring.stage));
+  ring.next();
+}
+
+/** Writes o and lse of 64 places through the (no longer needed) query tile. */
+DEVICE void store(const AttentionArgs& a, const Item& item, int first, const SoftmaxRows& softmax, const float* sums,
+                  u32 tile, u32 rowTable) {
+  const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
+  float weight[2];
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int at = warpRow + (lane >> 2) + 8 * r;
+    const bool inside = first + at < a.Tq;
+    float lse = softmax.lse(r), weightBefore = 0.f;
+    weight[r] = softmax.inverse(r);
+    float* lseAt = view_head<float>(a.lse, item.b, item.h) + shared_int(rowTable + 512 + at * 4) * a.lse.row;
+    if (a.merge) {
+      float own;
+      lse = merge_parts(lse, inside ? *lseAt : -INFINITE, &own, &weightBefore);
+      weight[r] *= own;
+    }
+    __syncwarp();  // guards lse, and the lo column of the row table: all have been read
+    if (inside && (lane & 3) == 0) *lseAt = lse;
+    if ((lane & 3) == 0)
+      shared_store(rowTable + at * 4, __float_as_uint(weightBefore));
+#pragma unroll
+    for (int j = 0; j < HEAD_DIM / 8; ++j)
+      shared_store(tile + j / 8 * 8192 + swizzle(at, j & 7) + (lane & 3) * 4, pack(sums[4 * j + 2 * r] * weight[r], sums[4 * j + 2 * r + 1] * weight[r]));
+  }
+  __syncwarp();  // guards the warp's 16 rows of the tile: all are written
+  const int chunk = lane & 7;
+  u16* base = view_head<u16>(a.o, item.b, item.h);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int at = warpRow + i * 4 + (lane >> 3);
+    if (first + at >= a.Tq) continue;
+    u16* out = base + shared_int(rowTable + 512 + at * 4) * a.o.row + chunk * 8;
+#pragma unroll
+    for (int p = 0; p < PANELS; ++p) {
+      uint4 x = shared_load4(tile + p * 8192 + swizzle(at, chunk));
+      if (a.merge) {
+        const float factor = __uint_as_float(shared_int(rowTable + at * 4));
+        uint4 before = *(const uint4*)(out + p * 64);
+        u32* y = &before.x;
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          float2 pair = unpack(y[c]);
+          y[c] = pack(pair.x * factor, pair.y * factor);
+        }
+        x = add8(x, before);
+      }
+      *(uint4*)(out + p * 64) = x;
+    }
+  }
+}
+
+DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
+  const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
+  const float scaleLog2 = a.scale * LOG2_E;
+  Ring<STAGES> ring;
+  Item item(a, 0);
+  if (item.valid)
+    load_queries(a, item, item.first + consumer * 64, s.q + consumer * 2 * Q_BYTES, s.rows + consumer * 2 * 768);
+  for (int round = 0; item.valid; ++round) {
+    const int first = item.first + consumer * 64;
+    const u32 qTile = s.q + (consumer * 2 + (round & 1)) * Q_BYTES;
+    const u32 rowTable = s.rows + (consumer * 2 + (round & 1)) * 768;
+    const int *lo = index_row(a.lo, item.b, item.h), *hi = index_row(a.hi, item.b, item.h);
+    const TileRange range = tile_range(lo, hi, item.first, BLOCK_M, a.Tq);
+    const TileRange own = tile_range(lo, hi, first, 64, a.Tq);
+    copy_wait<0>();
+    async_fence();
+    named_barrier<128>(1 + consumer);  // guards this item's queries and row table: all have landed
+
+    const Item nextItem(a, round + 1);
+    if (nextItem.valid)
+      load_queries(a, nextItem, nextItem.first + consumer * 64, s.q + (consumer * 2 + (~round & 1)) * Q_BYTES,
+                   s.rows + (consumer * 2 + (~round & 1)) * 768);
+    int rowLo[2], rowHi[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      rowLo[r] = shared_int(rowTable + (warpRow + (lane >> 2) + 8 * r) * 4);
+      rowHi[r] = shared_int(rowTable + 256 + (warpRow + (lane >> 2) + 8 * r) * 4);
+    }
+    SoftmaxRows softmax;
+    softmax.reset();
+    float sums[SUMS];
+#pragma unroll
+    for (int i = 0; i < SUMS; ++i) sums[i] = 0.f;
+
+    int k0 = range.begin / BLOCK_N * BLOCK_N;
+    const int last = own.empty() ? k0 : own.end;
+    if (!own.empty())
+      for (; k0 + BLOCK_N <= own.begin; k0 += BLOCK_N) skip(s, ring);
+    if (k0 < last) {
+      float acc[SCORES], factor[2];
+      u32 weights[SCORES / 2];
+      // First tile: scores and softmax alone.
+      barrier_wait(s.k_full(ring.stage), ring.parity);
+      scores(acc, qTile, s.k + ring.stage * KEY_BYTES);
+      product_commit();
+      product_wait<0>();
+      pin<SCORES>(acc);
+      release(s.k_empty(ring.stage));
+      if (!own.full(k0, k0 + BLOCK_N)) mask_scores<BLOCK_N / 8>(acc, k0 + (lane & 3) * 2, rowLo, rowHi);
+      softmax.update<BLOCK_N / 8>(acc, scaleLog2, factor);
+      pack_operand<BLOCK_N / 16>(weights, acc);
+      // Each further tile: its scores, and the product of the tile before it, run under its softmax.
+      for (k0 += BLOCK_N; k0 < last; k0 += BLOCK_N) {
+        Ring<STAGES> before = ring;
+        ring.next();
+        barrier_wait(s.k_full(ring.stage), ring.parity);
+        pin<SCORES>(acc);
+        pin<SCORES / 2>(weights);
+        pin<SUMS>(sums);
+        scores(acc, qTile, s.k + ring.stage * KEY_BYTES);
+        product_commit();
+        barrier_wait(s.v_full(before.stage), before.parity);
+        weigh(sums, weights, s.v + before.stage * KEY_BYTES);
+        product_commit();
+        product_wait<1>();
+        pin<SCORES>(acc);
+        release(s.k_empty(ring.stage));
+        if (!own.full(k0, k0 + BLOCK_N)) mask_scores<BLOCK_N / 8>(acc, k0 + (lane & 3) * 2, rowLo, rowHi);
+        softmax.update<BLOCK_N / 8>(acc, scaleLog2, factor);
+        product_wait<0>();
+        pin<SUMS>(sums);
+        pin<SCORES / 2>(weights);
+        release(s.v_empty(before.stage));
+#pragma unroll
+        for (int i = 0; i < SUMS; ++i) sums[i] *= factor[i >> 1 & 1];
+        pack_operand<BLOCK_N / 16>(weights, acc);
+      }
+      barrier_wait(s.v_full(ring.stage), ring.parity);
+      pin<SCORES / 2>(weights);
+      pin<SUMS>(sums);
+      weigh(sums, weights, s.v + ring.stage * KEY_BYTES);
+      product_commit();
+      product_wait<0>();
+      pin<SUMS>(sums);
+      release(s.v_empty(ring.stage));
+      ring.next();
+    }
+    for (; k0 < range.end; k0 += BLOCK_N) skip(s, ring);
+
+    softmax.finish();
+    named_barrier<128>(1 + consumer);  // guards the query tile: no product of this item reads it any more
+    store(a, item, first, softmax, sums, qTile, rowTable);
+    named_barrier<128>(1 + consumer);  // guards the query tile and the row table: read out before they are loaded again
+    item = nextItem;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    attention_forward_sm90(const __grid_constant__ AttentionArgs a, const __grid_constant__ TensorMap kMap,
+                           const __grid_constant__ TensorMap vMap) {
+  extern __shared__ u16 memory[];
+  const Shared s(memory);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < STAGES; ++i) {
+      barrier_init(s.k_full(i), IDENTITY ? 1 : 128);
+      barrier_init(s.v_full(i), IDENTITY ? 1 : 128);
+      barrier_init(s.k_empty(i), RELEASES);
+      barrier_init(s.v_empty(i), RELEASES);
+    }
+    barrier_init_fence();
+  }
+  __syncthreads();  // guards the barriers: they are initialised
+  const int warpgroup = uniform(threadIdx.x / 128);
+  if (warpgroup == 0) {
+    registers_shrink<REGISTERS_LOAD>();
+    produce(a, s, &kMap, &vMap);
+  } else {
+    registers_grow<REGISTERS_COMPUTE>();
+    consume(a, s, warpgroup - 1);
+  }
+}
