@@ -66,22 +66,23 @@ class Sm90:
         kernel("attention_forward_sm90", name, shared_bytes).launch(
             min(items, blocks * processors()), 128 * (consumers + 1), args, *maps)
 
-    def backward(self, args, q, k, v, dout):
+    def backward_steps(self, args, q, k, v, dout):
+        """(name, launch) of each kernel."""
         B, Tq, H, _ = q.shape
         Hk, Tk = k.shape[2], k.shape[1]
         tiles = up(Tq, 64) // 64 * H * B
         tail = f"{'nodq_' if self.deterministic else ''}{self.suffix}"
         scratch = f"attention_backward_scratch_{tail}"
-        shared_bytes = 1024 + 65536 + self.stages * (16384 + 512) + 2 * 16384 + (self.stages + 2) * 16
-        kernel("attention_backward_prepare", scratch, 0).launch(tiles, 128, args)
+        shared_bytes = 1024 + 65536 + self.stages * (16384 + 512) + 2 * 16384 + 2048 + (self.stages + 4) * 16
         maps = [tensor_map(x, 64) for x in (q, k, v, dout)] if self.identity else [bytes(128)] * 4
         items = up(Tk, 128) // 128 * Hk * B
-        kernel("attention_backward_sm90", f"attention_backward_sm90_{tail}", shared_bytes).launch(
+        yield "prepare", lambda: kernel("attention_backward_prepare", scratch, 0).launch(tiles, 128, args)
+        yield "backward", lambda: kernel("attention_backward_sm90", f"attention_backward_sm90_{tail}", shared_bytes).launch(
             min(items, processors()), 384, args, *maps)
         if self.deterministic:
-            self.mma.backward(args, B, H, Hk, Tq, Tk, parts=("q",))
+            yield "dq", lambda: self.mma.backward(args, B, H, Hk, Tq, Tk, parts=("q",))
         else:
-            kernel("attention_backward_finish", scratch, 0).launch(tiles, 128, args)
+            yield "finish", lambda: kernel("attention_backward_finish", scratch, 0).launch(tiles, 128, args)
 
 
 def delta_kernel(args, B, T, H, f16):
@@ -119,11 +120,15 @@ class Attention:
         else:
             self.family.forward(args, B, H, Tq)
 
-    def backward(self, **flags):
+    def backward_steps(self, **flags):
         B, Tq, H, _ = self.q.shape
         args = self.args(**flags)
-        delta_kernel(args, B, Tq, H, self.f16)
+        yield "delta", lambda: delta_kernel(args, B, Tq, H, self.f16)
         if isinstance(self.family, Sm90):
-            self.family.backward(args, self.q, self.k, self.v, self.dout)
+            yield from self.family.backward_steps(args, self.q, self.k, self.v, self.dout)
         else:
-            self.family.backward(args, B, H, self.k.shape[2], Tq, self.k.shape[1])
+            yield "backward", lambda: self.family.backward(args, B, H, self.k.shape[2], Tq, self.k.shape[1])
+
+    def backward(self, **flags):
+        for _, launch in self.backward_steps(**flags):
+            launch()

@@ -97,13 +97,15 @@ def ours(name, shape, a, base):
     errors = spot_check(x, stairs, x.scale)
     forward_ms = median_ms(x.forward)
     backward_ms = median_ms(x.backward) if backward else float("nan")
+    parts = {n: round(median_ms(f, 5, 1), 3) for n, f in x.backward_steps()} if backward else None
     pairs = (stairs["hi"] - stairs["lo"]).sum().item() * (a.batch * a.heads / stairs["lo"].shape[:2].numel())
     emit({"kernel": f"scfa-{a.family}", "pattern": name, "shape": shape if a.family == "sm90" else None,
           "deterministic": a.deterministic, "B": a.batch, "H": a.heads, "D": a.dim, "T": a.length,
           "fwd_ms": round(forward_ms, 4), "bwd_ms": round(backward_ms, 4),
           "fwd_tflops": round(4 * pairs * a.dim / forward_ms / 1e9, 1),
           "bwd_tflops": round(10 * pairs * a.dim / backward_ms / 1e9, 1),
-          "to_cudnn": round(base / (forward_ms + backward_ms), 3) if base else None, "errors_o_dq": errors})
+          "to_cudnn": round(base / (forward_ms + backward_ms), 3) if base else None, "errors_o_dq": errors,
+          "parts_ms": parts})
 
 
 def main():

@@ -5,6 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source=$here/../../src/device/cuda
 out=${1:-.carry/cubins} pattern=${2:-.}
+mma_arch=${MMA_ARCH:-80}  # a cubin runs on its own major version alone: 90 to try this family on Hopper
 mkdir -p "$out"
 
 compile() { # arch name file flags...
@@ -26,10 +27,11 @@ for kind in "" _id _f16 _f16_id; do
     [ "$d" -gt 64 ] && n=32
     [ "$d" -gt 128 ] && slice=128
     for f in attention_forward attention_backward; do
-      compile 80 "${f}_d$d$kind" $f -DHEAD_DIM=$d -DSLICE=$slice -DBLOCK_M=64 -DBLOCK_N=$n "${flags[@]}"
+      compile "$mma_arch" "${f}_d$d$kind" $f -DHEAD_DIM=$d -DSLICE=$slice -DBLOCK_M=64 -DBLOCK_N=$n "${flags[@]}"
     done
   done
   while read -r d consumers n stages load compute; do
+    [ "${BENCH_ONLY:-}" ] && [ "$d$consumers$n" != 643128 ] && continue
     compile 90a "attention_forward_sm90_c${consumers}n${n}s${stages}_d$d$kind" attention_forward_sm90 -DHEAD_DIM="$d" \
       -DCONSUMERS="$consumers" -DBLOCK_N="$n" -DSTAGES="$stages" -DREGISTERS_LOAD="$load" \
       -DREGISTERS_COMPUTE="$compute" "${flags[@]}"
@@ -47,5 +49,5 @@ SHAPES
     compile 90a attention_backward_sm90_$tail attention_backward_sm90 -DHEAD_DIM=64 -DSTAGES=4 -DWITH_DQ=$dq "${flags[@]}"
   done
 done
-compile 80 attention_delta attention_delta
-compile 80 attention_delta_f16 attention_delta -DELEMENT_F16=1
+compile "$mma_arch" attention_delta attention_delta
+compile "$mma_arch" attention_delta_f16 attention_delta -DELEMENT_F16=1

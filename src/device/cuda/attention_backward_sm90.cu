@@ -11,7 +11,7 @@
 // Threads: warpgroup 0 loads keys and values of an item, and a ring of STAGES query tiles (q, dout, stats); warpgroups
 //          1 and 2 own 64 keys each and their dk, dv. dq needs the score gradients of both: they pass through shared
 //          memory, and each makes 32 features of the product.
-// Shared:  1024 + 65536 + STAGES * (16384 + 512) + 2 * 16384 + (STAGES + 2) * 16 bytes.
+// Shared:  1024 + 65536 + STAGES * (16384 + 512) + 2 * 16384 + 2048 + (STAGES + 4) * 16 bytes.
 // Set by the launcher: HEAD_DIM (64), STAGES, WITH_DQ (0: dk, dv alone, for the deterministic backward), ELEMENT_F16,
 //          IDENTITY.
 // Numerics: products in the element type with f32 accumulation; weights and score gradients are rounded to the element
@@ -27,13 +27,14 @@
 static_assert(HEAD_DIM == 64, "one panel of features");
 constexpr int BLOCK_M = 64, BLOCK_N = 128, THREADS = 384;
 constexpr int KEY_BYTES = BLOCK_N * 128, QUERY_BYTES = BLOCK_M * 128, STATS_BYTES = BLOCK_M * 8;
+constexpr int BOUNDS_BYTES = BLOCK_N * 8;
 constexpr int GRADIENT_BYTES = BLOCK_N * 128;  // score gradients [128 keys][64 queries]
 constexpr int CONSUMER_WARPS = 8, STEPS = 4;   // STEPS of 16 in a dimension of 64
 constexpr int BOTH = 256;                      // threads of the two consumers
 enum { BARRIER_GRADIENTS = 1, BARRIER_STORE = 2 };
 
 struct Shared {
-  u32 k, v, q, dout, gradients, stats, barriers;
+  u32 k, v, q, dout, gradients, stats, bounds, barriers;  // bounds: per buffer 128 each of qLo, qHi
   DEVICE Shared(const void* base) {
     k = (shared_address(base) + 1023) & ~1023u;
     v = k + 2 * KEY_BYTES;
@@ -41,12 +42,15 @@ struct Shared {
     dout = q + STAGES * QUERY_BYTES;
     gradients = dout + STAGES * QUERY_BYTES;
     stats = gradients + 2 * GRADIENT_BYTES;
-    barriers = stats + STAGES * STATS_BYTES;
+    bounds = stats + STAGES * STATS_BYTES;
+    barriers = bounds + 2 * BOUNDS_BYTES;
   }
   DEVICE u32 full(int s) const { return barriers + s * 16; }
   DEVICE u32 empty(int s) const { return barriers + s * 16 + 8; }
-  DEVICE u32 keys_full(int buffer) const { return barriers + (STAGES + buffer) * 16; }
-  DEVICE u32 keys_empty(int buffer) const { return barriers + (STAGES + buffer) * 16 + 8; }
+  DEVICE u32 keys_full(int buffer) const { return full(STAGES + buffer); }
+  DEVICE u32 keys_empty(int buffer) const { return empty(STAGES + buffer); }
+  DEVICE u32 bounds_full(int buffer) const { return full(STAGES + 2 + buffer); }
+  DEVICE u32 bounds_empty(int buffer) const { return empty(STAGES + 2 + buffer); }
 };
 
 /** Item `round` of this block: one tile of keys of one key head, the most seen first in a causal head. */
@@ -61,9 +65,6 @@ struct Item {
     hk = at / tiles % a.Hk;
     b = at / tiles / a.Hk;
   }
-  DEVICE TileRange range(const AttentionArgs& a, int h, int offset, int count) const {
-    return tile_range(index_row(a.qLo, b, h), index_row(a.qHi, b, h), first + offset, count, a.Tk);
-  }
 };
 
 struct Maps {
@@ -72,58 +73,106 @@ struct Maps {
 
 // -- producer ---------------------------------------------------------------------------------------------------------
 
-DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
-  Ring<STAGES> ring;
-  Announcer announcer;
-  const int group = a.H / a.Hk, qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
-  for (int round = 0;; ++round) {
-    const Item item(a, round);
-    if (!item.valid) break;
-    const int buffer = round & 1;
-    const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, keysFull = s.keys_full(buffer);
+/** An item and one of its query heads: what the producer loads next. */
+struct Work {
+  Item item;
+  int round, h;
+  Span span;
+  DEVICE Work(const AttentionArgs& a, int r) : item(a, r), round(r), h(item.hk * (a.H / a.Hk)) { ask(a); }
+  DEVICE Work after(const AttentionArgs& a) const {
+    Work w = *this;
+    if (++w.h == (item.hk + 1) * (a.H / a.Hk)) return Work(a, round + 1);
+    w.ask(a);
+    return w;
+  }
+  DEVICE void ask(const AttentionArgs& a) {
+    if (!item.valid) span = Span();
+    else span = tile_span(index_row(a.qLo, item.b, h), index_row(a.qHi, item.b, h), item.first, BLOCK_N, a.Tk);
+  }
+  DEVICE int start() const { return span.begin / BLOCK_M * BLOCK_M; }
+  DEVICE int query_row(const AttentionArgs& a, int m0) const {
+    return item.valid ? lane_row<BLOCK_M>(rows_of(a.qRows, item.b, h), m0, a.Tq) : -1;
+  }
+};
+
+DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps, const Work& w, int keyRow) {
+  const int buffer = w.round & 1;
+  const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, full = s.keys_full(buffer);
+  barrier_wait(s.keys_empty(buffer), (w.round >> 1 & 1) ^ 1);
 #if IDENTITY
-    if (threadIdx.x == 0) {
-      barrier_wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
-      barrier_expect(keysFull, 2 * KEY_BYTES);
-      for (int i = 0; i < 2; ++i) {
-        tensor_copy(kTile + i * QUERY_BYTES, maps.k, keysFull, 0, item.hk, item.first + i * 64, item.b);
-        tensor_copy(vTile + i * QUERY_BYTES, maps.v, keysFull, 0, item.hk, item.first + i * 64, item.b);
-      }
-    }
-#else
-    const int* kRows = rows_of(a.kRows, item.b, item.hk);
-    barrier_wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
-    gather_tile<BLOCK_N, 1, 0>(kTile, view_head<u16>(a.k, item.b, item.hk), a.k.row, kRows, item.first, a.Tk);
-    gather_tile<BLOCK_N, 1, 0>(vTile, view_head<u16>(a.v, item.b, item.hk), a.v.row, kRows, item.first, a.Tk);
-    announcer.step(keysFull);
-#endif
-    for (int h = item.hk * group; h < (item.hk + 1) * group; ++h) {
-      const TileRange range = item.range(a, h, 0, BLOCK_N);
-      const float* stats = a.stats + (i64)(item.b * a.H + h) * qTiles * (BLOCK_M * 2);
-      for (int m0 = range.begin / BLOCK_M * BLOCK_M; m0 < range.end; m0 += BLOCK_M, ring.next()) {
-        const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
-        const u32 statsAt = s.stats + ring.stage * STATS_BYTES, full = s.full(ring.stage);
-#if IDENTITY
-        if (threadIdx.x == 0) {
-          barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
-          barrier_expect(full, 2 * QUERY_BYTES + STATS_BYTES);
-          tensor_copy(qTile, maps.q, full, 0, h, m0, item.b);
-          tensor_copy(doutTile, maps.dout, full, 0, h, m0, item.b);
-          bulk_copy(statsAt, stats + m0 * 2, STATS_BYTES, full);
-        }
-#else
-        const int* qRows = rows_of(a.qRows, item.b, h);
-        barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
-        gather_tile<BLOCK_M, 1, 0>(qTile, view_head<u16>(a.q, item.b, h), a.q.row, qRows, m0, a.Tq);
-        gather_tile<BLOCK_M, 1, 0>(doutTile, view_head<u16>(a.dout, item.b, h), a.dout.row, qRows, m0, a.Tq);
-        if (threadIdx.x < STATS_BYTES / 16)
-          copy16_async(statsAt + threadIdx.x * 16, stats + m0 * 2 + threadIdx.x * 4, true);
-        announcer.step(full);
-#endif
-      }
+  if (threadIdx.x == 0) {
+    barrier_expect(full, 2 * KEY_BYTES);
+    for (int i = 0; i < 2; ++i) {
+      tensor_copy(kTile + i * QUERY_BYTES, maps.k, full, 0, w.item.hk, w.item.first + i * 64, w.item.b);
+      tensor_copy(vTile + i * QUERY_BYTES, maps.v, full, 0, w.item.hk, w.item.first + i * 64, w.item.b);
     }
   }
-  announcer.finish();
+#else
+  gather_tile<BLOCK_N, 1, 0>(kTile, view_head<u16>(a.k, w.item.b, w.item.hk), a.k.row, keyRow);
+  gather_tile<BLOCK_N, 1, 0>(vTile, view_head<u16>(a.v, w.item.b, w.item.hk), a.v.row, keyRow);
+  arrive_when_copied(full);
+#endif
+}
+
+/** The queries that each of the item's keys is seen by; none for keys that do not exist. */
+DEVICE void load_bounds(const AttentionArgs& a, const Shared& s, const Work& w, int turn) {
+  const int buffer = turn & 1, place = w.item.first + threadIdx.x;
+  const bool valid = place < a.Tk;
+  barrier_wait(s.bounds_empty(buffer), (turn >> 1 & 1) ^ 1);
+  const u32 to = s.bounds + buffer * BOUNDS_BYTES + threadIdx.x * 4;
+  copy4_async(to, index_row(a.qLo, w.item.b, w.h) + (valid ? place : 0), valid);
+  copy4_async(to + BLOCK_N * 4, index_row(a.qHi, w.item.b, w.h) + (valid ? place : 0), valid);
+  arrive_when_copied(s.bounds_full(buffer));
+}
+
+DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& maps, const Work& w, int m0, int queryRow,
+                         const Ring<STAGES>& ring) {
+  const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
+  const float* stats = a.stats + (i64)(w.item.b * a.H + w.h) * qTiles * (BLOCK_M * 2) + m0 * 2;
+  const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
+  const u32 statsAt = s.stats + ring.stage * STATS_BYTES, full = s.full(ring.stage);
+#if IDENTITY
+  if (threadIdx.x == 0) {
+    barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
+    barrier_expect(full, 2 * QUERY_BYTES + STATS_BYTES);
+    tensor_copy(qTile, maps.q, full, 0, w.h, m0, w.item.b);
+    tensor_copy(doutTile, maps.dout, full, 0, w.h, m0, w.item.b);
+    bulk_copy(statsAt, stats, STATS_BYTES, full);
+  }
+#else
+  barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
+  gather_tile<BLOCK_M, 1, 0>(qTile, view_head<u16>(a.q, w.item.b, w.h), a.q.row, queryRow);
+  gather_tile<BLOCK_M, 1, 0>(doutTile, view_head<u16>(a.dout, w.item.b, w.h), a.dout.row, queryRow);
+  if (threadIdx.x < STATS_BYTES / 16) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
+  arrive_when_copied(full);
+#endif
+}
+
+/** Every index is asked for one step before the copies that need it. */
+DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
+  Ring<STAGES> ring;
+  auto key_row = [&](const Item& i) {
+    return i.valid ? lane_row<BLOCK_N>(rows_of(a.kRows, i.b, i.hk), i.first, a.Tk) : -1;
+  };
+  Work work(a, 0);
+  int keyRow = key_row(work.item), nextRow = work.query_row(a, work.start());
+  for (int turn = 0, loaded = -1; work.item.valid; ++turn) {
+    const Work next = work.after(a);
+    if (loaded != work.round) {
+      load_keys(a, s, maps, work, keyRow);
+      loaded = work.round;
+      keyRow = key_row(Item(a, work.round + 1));
+    }
+    load_bounds(a, s, work, turn);
+    for (int m0 = work.start(); m0 < work.span.end; m0 += BLOCK_M, ring.next()) {
+      const int row = nextRow;
+      nextRow = m0 + BLOCK_M < work.span.end ? work.query_row(a, m0 + BLOCK_M) : next.query_row(a, next.start());
+      load_queries(a, s, maps, work, m0, row, ring);
+    }
+    if (work.span.begin >= work.span.end) nextRow = next.query_row(a, next.start());
+    work = next;
+  }
+  copy_wait<0>();
 }
 
 // -- consumer ---------------------------------------------------------------------------------------------------------
@@ -216,22 +265,32 @@ struct Consumer {
 
 /** One query head of an item, for one consumer: what stays the same from tile to tile. */
 struct Head {
-  TileRange range, own;
+  Span range;
+  int fullBegin, fullEnd;  // queries that all of this warpgroup's keys are seen by
   int rowLo[2], rowHi[2];
   u32 keys, ownKeys, ownValues;
   float* dqSum;
   float scaleLog2;
 
-  DEVICE Head(const AttentionArgs& a, const Shared& s, const Item& item, int h, int buffer, int index) {
+  /** Reads the bounds that the producer left; `turn` counts heads over all items. */
+  DEVICE Head(const AttentionArgs& a, const Shared& s, const Item& item, int h, int buffer, int turn, int index) {
     const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16, offset = index * 64;
-    range = item.range(a, h, 0, BLOCK_N);
-    own = item.range(a, h, offset, 64);
+    const u32 table = s.bounds + (turn & 1) * BOUNDS_BYTES;
+    auto lo = [&](int place) { return shared_int(table + place * 4); };
+    auto hi = [&](int place) { return shared_int(table + (BLOCK_N + place) * 4); };
+    barrier_wait(s.bounds_full(turn & 1), turn >> 1 & 1);
+    const int last = min(BLOCK_N, a.Tk - item.first) - 1;
+    range = Span(uniform(lo(0)), uniform(hi(last)));
+    const bool whole = offset + 63 <= last;
+    fullBegin = whole ? uniform(lo(offset + 63)) : 0x7fffffff;
+    fullEnd = whole ? uniform(hi(offset)) : 0;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const int place = item.first + offset + warpRow + (lane >> 2) + 8 * r;
-      rowLo[r] = place < a.Tk ? __ldg(index_row(a.qLo, item.b, h) + place) : 0;
-      rowHi[r] = place < a.Tk ? __ldg(index_row(a.qHi, item.b, h) + place) : 0;
+      rowLo[r] = lo(offset + warpRow + (lane >> 2) + 8 * r);
+      rowHi[r] = hi(offset + warpRow + (lane >> 2) + 8 * r);
     }
+    __syncwarp();  // guards the bounds: the whole warp has read them
+    release(s.bounds_empty(turn & 1));
     keys = s.k + buffer * KEY_BYTES;
     ownKeys = keys + index * QUERY_BYTES;
     ownValues = s.v + buffer * KEY_BYTES + index * QUERY_BYTES;
@@ -243,7 +302,7 @@ struct Head {
 
 /** Asks for the scores and dp of a query tile. */
 DEVICE void ask_scores(const Shared& s, const Head& head, const Ring<STAGES>& ring, float* scores, float* dp) {
-  barrier_wait(s.full(ring.stage), ring.parity);
+  wait_tile(s.full(ring.stage), ring.parity);
   pin<32>(scores);
   pin<32>(dp);
   product_fence();
@@ -255,7 +314,7 @@ DEVICE void ask_scores(const Shared& s, const Head& head, const Ring<STAGES>& ri
 /** Turns a tile's scores into packed weights and score gradients, and shares the latter. */
 DEVICE void softmax_tile(const Shared& s, const Head& head, int m0, const Ring<STAGES>& ring, float* scores, float* dp) {
   const int lane = threadIdx.x & 31;
-  if (!head.own.full(m0, m0 + BLOCK_M)) mask_scores<8>(scores, m0 + (lane & 3) * 2, head.rowLo, head.rowHi);
+  if (m0 < head.fullBegin || m0 + BLOCK_M > head.fullEnd) mask_scores<8>(scores, m0 + (lane & 3) * 2, head.rowLo, head.rowHi);
   weigh(scores, dp, s.stats + ring.stage * STATS_BYTES, head.scaleLog2, lane);
 }
 
@@ -329,14 +388,16 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
   Ring<STAGES> ring;
   Consumer c;
   c.index = index;
+  int turn = 0;
   for (int round = 0;; ++round) {
     const Item item(a, round);
     if (!item.valid) break;
     const int buffer = round & 1;
 #pragma unroll
     for (int i = 0; i < 32; ++i) c.dk[i] = c.dv[i] = 0.f;
-    barrier_wait(s.keys_full(buffer), round >> 1 & 1);
-    for (int h = item.hk * group; h < (item.hk + 1) * group; ++h) consume_head(s, Head(a, s, item, h, buffer, index), c, ring);
+    wait_tile(s.keys_full(buffer), round >> 1 & 1);
+    for (int h = item.hk * group; h < (item.hk + 1) * group; ++h, ++turn)
+      consume_head(s, Head(a, s, item, h, buffer, turn, index), c, ring);
     // Store, through this warpgroup's own rows of the values: only its own products read them, and they are done.
     const int first = item.first + index * 64;
     const int* kRows = rows_of(a.kRows, item.b, item.hk);
@@ -363,6 +424,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     for (int i = 0; i < 2; ++i) {
       barrier_init(s.keys_full(i), IDENTITY ? 1 : 128);
       barrier_init(s.keys_empty(i), CONSUMER_WARPS);
+      barrier_init(s.bounds_full(i), 128);
+      barrier_init(s.bounds_empty(i), CONSUMER_WARPS);
     }
     barrier_init_fence();
   }

@@ -5,9 +5,9 @@
 #include "common.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) attention_delta(const __grid_constant__ AttentionArgs a) {
-  const i64 at = (i64)blockIdx.x * 32 + (threadIdx.x >> 3);
-  const bool inside = at < (i64)a.B * a.Tq * a.H;
-  const int h = (int)(at % a.H), t = (int)(at / a.H % a.Tq), b = inside ? (int)(at / a.H / a.Tq) : 0;
+  const u32 at = blockIdx.x * 32 + (threadIdx.x >> 3), rows = a.H * a.Tq;  // at most 2^31 rows
+  const bool inside = at < a.B * rows;
+  const int h = at % a.H, t = at / a.H % a.Tq, b = inside ? at / rows : 0;
   float sum = 0.f;
   if (inside) {
     const u16* o = view_head<u16>(a.o, b, h) + t * a.o.row;

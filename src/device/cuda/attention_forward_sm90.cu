@@ -59,70 +59,103 @@ struct Item {
     h = at / tiles % a.H;
     b = at / tiles / a.H;
   }
+  /** The keys that the item's queries see; none if there is no such item. */
+  DEVICE Span span(const AttentionArgs& a) const {
+    if (!valid) return Span();
+    return tile_span(index_row(a.lo, b, h), index_row(a.hi, b, h), first, BLOCK_M, a.Tq);
+  }
 };
 
 // -- producer ---------------------------------------------------------------------------------------------------------
 
-DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kMap, const TensorMap* vMap) {
-  Ring<STAGES> ring;
-  Announcer announcer;
-  for (int round = 0;; ++round) {
-    Item item(a, round);
-    if (!item.valid) break;
-    const TileRange range = tile_range(index_row(a.lo, item.b, item.h), index_row(a.hi, item.b, item.h), item.first,
-                                       BLOCK_M, a.Tq);
-    const int hk = key_head(a, item.h);
-    for (int k0 = range.begin / BLOCK_N * BLOCK_N; k0 < range.end; k0 += BLOCK_N, ring.next()) {
 #if IDENTITY
-      if (threadIdx.x == 0) {
-        barrier_wait(s.k_empty(ring.stage), ring.parity ^ 1);
-        barrier_expect(s.k_full(ring.stage), KEY_BYTES);
-        for (int p = 0; p < PANELS; ++p)
-          tensor_copy(s.k + ring.stage * KEY_BYTES + p * KEY_PANEL_BYTES, kMap, s.k_full(ring.stage), p * 64, hk, k0,
-                      item.b);
-        barrier_wait(s.v_empty(ring.stage), ring.parity ^ 1);
-        barrier_expect(s.v_full(ring.stage), KEY_BYTES);
-        for (int p = 0; p < PANELS; ++p)
-          tensor_copy(s.v + ring.stage * KEY_BYTES + p * KEY_PANEL_BYTES, vMap, s.v_full(ring.stage), p * 64, hk, k0,
-                      item.b);
-      }
+DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kMap, const TensorMap* vMap) {
+  if (threadIdx.x != 0) return;
+  Ring<STAGES> ring;
+  auto load = [&](const TensorMap* map, u32 tile, u32 full, u32 empty, const Item& item, int k0) {
+    barrier_wait(empty, ring.parity ^ 1);
+    barrier_expect(full, KEY_BYTES);
+    for (int p = 0; p < PANELS; ++p)
+      tensor_copy(tile + ring.stage * KEY_BYTES + p * KEY_PANEL_BYTES, map, full, p * 64, key_head(a, item.h), k0, item.b);
+  };
+  Item item(a, 0);
+  Span span = item.span(a);
+  for (int round = 0; item.valid; ++round) {
+    const Item nextItem(a, round + 1);
+    const Span nextSpan = nextItem.span(a);
+    for (int k0 = span.begin / BLOCK_N * BLOCK_N; k0 < span.end; k0 += BLOCK_N, ring.next()) {
+      load(kMap, s.k, s.k_full(ring.stage), s.k_empty(ring.stage), item, k0);
+      load(vMap, s.v, s.v_full(ring.stage), s.v_empty(ring.stage), item, k0);
+    }
+    item = nextItem;
+    span = nextSpan;
+  }
+}
 #else
-      const int* kRows = rows_of(a.kRows, item.b, hk);
+DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap*, const TensorMap*) {
+  Ring<STAGES> ring;
+  Item item(a, 0);
+  Span span = item.span(a);
+  auto rows_for = [&](const Item& i, int k0) {
+    return i.valid ? lane_row<BLOCK_N>(rows_of(a.kRows, i.b, key_head(a, i.h)), k0, a.Tk) : -1;
+  };
+  auto start = [](const Span& x) { return x.begin / BLOCK_N * BLOCK_N; };
+  int nextRow = rows_for(item, start(span));
+  for (int round = 0; item.valid; ++round) {
+    const Item nextItem(a, round + 1);
+    const Span nextSpan = nextItem.span(a);
+    const int hk = key_head(a, item.h);
+    for (int k0 = start(span); k0 < span.end; k0 += BLOCK_N, ring.next()) {
+      const int row = nextRow;
+      nextRow = k0 + BLOCK_N < span.end ? rows_for(item, k0 + BLOCK_N) : rows_for(nextItem, start(nextSpan));
       barrier_wait(s.k_empty(ring.stage), ring.parity ^ 1);
       gather_tile<BLOCK_N, PANELS, KEY_PANEL_BYTES>(s.k + ring.stage * KEY_BYTES, view_head<u16>(a.k, item.b, hk),
-                                                    a.k.row, kRows, k0, a.Tk);
-      announcer.step(s.k_full(ring.stage));
+                                                    a.k.row, row);
+      arrive_when_copied(s.k_full(ring.stage));
       barrier_wait(s.v_empty(ring.stage), ring.parity ^ 1);
       gather_tile<BLOCK_N, PANELS, KEY_PANEL_BYTES>(s.v + ring.stage * KEY_BYTES, view_head<u16>(a.v, item.b, hk),
-                                                    a.v.row, kRows, k0, a.Tk);
-      announcer.step(s.v_full(ring.stage));
-#endif
+                                                    a.v.row, row);
+      arrive_when_copied(s.v_full(ring.stage));
     }
+    if (span.begin >= span.end) nextRow = rows_for(nextItem, start(nextSpan));
+    item = nextItem;
+    span = nextSpan;
   }
-  announcer.finish();
+  copy_wait<0>();
 }
+#endif
 
 // -- consumer ---------------------------------------------------------------------------------------------------------
 
+/** Row of q for this lane in a warpgroup's tile: asked for two items ahead. */
+DEVICE int query_row(const AttentionArgs& a, const Item& item, int consumer) {
+  return item.valid ? lane_row<64>(rows_of(a.qRows, item.b, item.h), item.first + consumer * 64, a.Tq) : -1;
+}
+
 /** Starts loading a warpgroup's 64 queries, their intervals and rows. */
-DEVICE void load_queries(const AttentionArgs& a, const Item& item, int first, u32 qTile, u32 rowTable) {
-  const int thread = threadIdx.x & 127, chunk = thread & 7;
-  const int* qRows = rows_of(a.qRows, item.b, item.h);
-  const u16* base = view_head<u16>(a.q, item.b, item.h);
-#pragma unroll
-  for (int r = thread >> 3; r < 64; r += 16) {
-    bool valid = first + r < a.Tq;
-    int row = valid ? row_at(qRows, first + r) : 0;
-#pragma unroll
-    for (int p = 0; p < PANELS; ++p)
-      copy16_async(qTile + p * 8192 + swizzle(r, chunk), base + row * a.q.row + p * 64 + chunk * 8, valid);
-    if (chunk == 0) shared_store(rowTable + 512 + r * 4, row);
-  }
+DEVICE void load_queries(const AttentionArgs& a, const Item& item, int first, int laneRow, u32 qTile, u32 rowTable) {
+  const int thread = threadIdx.x & 127, lane = thread & 31;
+  gather_tile<64, PANELS, 8192>(qTile, view_head<u16>(a.q, item.b, item.h), a.q.row, laneRow);
+  if (lane < 16) shared_store(rowTable + 512 + ((thread >> 5) * 16 + lane) * 4, laneRow);
   const int r = thread & 63;
   const int* bounds = index_row(thread < 64 ? a.lo : a.hi, item.b, item.h);
-  bool valid = first + r < a.Tq;
+  const bool valid = first + r < a.Tq;
   copy4_async(rowTable + thread * 4, bounds + (valid ? first + r : 0), valid);
   copy_commit();
+}
+
+/** tile_range of a warpgroup's 64 places, from its row table. */
+DEVICE TileRange own_range(u32 rowTable, int first, int length) {
+  TileRange r = {0, 0, 0x7fffffff, 0};
+  const int last = min(64, length - first) - 1;
+  if (last < 0) return r;
+  r.begin = uniform(shared_int(rowTable));
+  r.end = uniform(shared_int(rowTable + 256 + last * 4));
+  if (last == 63) {
+    r.fullBegin = uniform(shared_int(rowTable + last * 4));
+    r.fullEnd = uniform(shared_int(rowTable + 256));
+  }
+  return r;
 }
 
 DEVICE void scores(float* acc, u32 qTile, u32 kTile) {
@@ -207,23 +240,25 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
   const float scaleLog2 = a.scale * LOG2_E;
   Ring<STAGES> ring;
   Item item(a, 0);
+  auto q_tile = [&](int round) { return s.q + (consumer * 2 + (round & 1)) * Q_BYTES; };
+  auto row_table = [&](int round) { return s.rows + (consumer * 2 + (round & 1)) * 768; };
   if (item.valid)
-    load_queries(a, item, item.first + consumer * 64, s.q + consumer * 2 * Q_BYTES, s.rows + consumer * 2 * 768);
+    load_queries(a, item, item.first + consumer * 64, query_row(a, item, consumer), q_tile(0), row_table(0));
+  Span span = item.span(a);
+  int nextRow = query_row(a, Item(a, 1), consumer);
   for (int round = 0; item.valid; ++round) {
     const int first = item.first + consumer * 64;
-    const u32 qTile = s.q + (consumer * 2 + (round & 1)) * Q_BYTES;
-    const u32 rowTable = s.rows + (consumer * 2 + (round & 1)) * 768;
-    const int *lo = index_row(a.lo, item.b, item.h), *hi = index_row(a.hi, item.b, item.h);
-    const TileRange range = tile_range(lo, hi, item.first, BLOCK_M, a.Tq);
-    const TileRange own = tile_range(lo, hi, first, 64, a.Tq);
+    const u32 qTile = q_tile(round), rowTable = row_table(round);
     copy_wait<0>();
     async_fence();
     named_barrier<128>(1 + consumer);  // guards this item's queries and row table: all have landed
 
     const Item nextItem(a, round + 1);
+    const Span nextSpan = nextItem.span(a);
     if (nextItem.valid)
-      load_queries(a, nextItem, nextItem.first + consumer * 64, s.q + (consumer * 2 + (~round & 1)) * Q_BYTES,
-                   s.rows + (consumer * 2 + (~round & 1)) * 768);
+      load_queries(a, nextItem, nextItem.first + consumer * 64, nextRow, q_tile(round + 1), row_table(round + 1));
+    nextRow = query_row(a, Item(a, round + 2), consumer);
+    const TileRange own = own_range(rowTable, first, a.Tq);
     int rowLo[2], rowHi[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -236,7 +271,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
 #pragma unroll
     for (int i = 0; i < SUMS; ++i) sums[i] = 0.f;
 
-    int k0 = range.begin / BLOCK_N * BLOCK_N;
+    int k0 = span.begin / BLOCK_N * BLOCK_N;
     const int last = own.empty() ? k0 : own.end;
     if (!own.empty())
       for (; k0 + BLOCK_N <= own.begin; k0 += BLOCK_N) skip(s, ring);
@@ -244,7 +279,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
       float acc[SCORES], factor[2];
       u32 weights[SCORES / 2];
       // First tile: scores and softmax alone.
-      barrier_wait(s.k_full(ring.stage), ring.parity);
+      wait_tile(s.k_full(ring.stage), ring.parity);
       scores(acc, qTile, s.k + ring.stage * KEY_BYTES);
       product_commit();
       product_wait<0>();
@@ -257,13 +292,13 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
       for (k0 += BLOCK_N; k0 < last; k0 += BLOCK_N) {
         Ring<STAGES> before = ring;
         ring.next();
-        barrier_wait(s.k_full(ring.stage), ring.parity);
+        wait_tile(s.k_full(ring.stage), ring.parity);
         pin<SCORES>(acc);
         pin<SCORES / 2>(weights);
         pin<SUMS>(sums);
         scores(acc, qTile, s.k + ring.stage * KEY_BYTES);
         product_commit();
-        barrier_wait(s.v_full(before.stage), before.parity);
+        wait_tile(s.v_full(before.stage), before.parity);
         weigh(sums, weights, s.v + before.stage * KEY_BYTES);
         product_commit();
         product_wait<1>();
@@ -279,7 +314,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
         for (int i = 0; i < SUMS; ++i) sums[i] *= factor[i >> 1 & 1];
         pack_operand<BLOCK_N / 16>(weights, acc);
       }
-      barrier_wait(s.v_full(ring.stage), ring.parity);
+      wait_tile(s.v_full(ring.stage), ring.parity);
       pin<SCORES / 2>(weights);
       pin<SUMS>(sums);
       weigh(sums, weights, s.v + ring.stage * KEY_BYTES);
@@ -289,13 +324,14 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
       release(s.v_empty(ring.stage));
       ring.next();
     }
-    for (; k0 < range.end; k0 += BLOCK_N) skip(s, ring);
+    for (; k0 < span.end; k0 += BLOCK_N) skip(s, ring);
 
     softmax.finish();
     named_barrier<128>(1 + consumer);  // guards the query tile: no product of this item reads it any more
     store(a, item, first, softmax, sums, qTile, rowTable);
     named_barrier<128>(1 + consumer);  // guards the query tile and the row table: read out before they are loaded again
     item = nextItem;
+    span = nextSpan;
   }
 }
 

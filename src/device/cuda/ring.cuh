@@ -31,43 +31,41 @@ DEVICE void release(u32 barrier) {
   if ((threadIdx.x & 31) == 0) barrier_arrive(barrier);
 }
 
-/**
- * Gathered loads of a producer warpgroup. Copies are announced one step late, when they have landed, so that two
- * steps are in flight; the fence lets the tensor cores see them.
- */
-struct Announcer {
-  u32 owed = 0;
-  /** The copies that this thread started since the last call belong to `barrier`. */
-  DEVICE void step(u32 barrier) {
-    copy_commit();
-    if (owed) {
-      copy_wait<1>();
-      async_fence();
-      barrier_arrive(owed);
-    }
-    owed = barrier;
-  }
-  DEVICE void finish() {
-    if (!owed) return;
-    copy_wait<0>();
-    async_fence();
-    barrier_arrive(owed);
-  }
-};
+/** Lets a barrier count this thread as arrived when the copies it has started so far have landed. */
+DEVICE void arrive_when_copied(u32 barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
+/** Waits for a tile. Gathered copies are ordinary writes: the fence lets the tensor cores see them. */
+DEVICE void wait_tile(u32 barrier, int parity) {
+  barrier_wait(barrier, parity);
+#if !IDENTITY
+  async_fence();
+#endif
+}
 
 /**
- * Gathers ROWS rows of 64 * PANELS features to swizzled tiles, PANEL_BYTES apart, zeros beyond `end`; 128 threads take
- * part, 8 a row.
+ * The row that this lane holds for a warpgroup's gather of ROWS places: warp w serves places w * ROWS/4 .., lane l holds
+ * that of place l among them; -1 beyond `end`. Asked for a tile ahead, so that its latency hides.
  */
+template <int ROWS> DEVICE int lane_row(const int* rows, int first, int end) {
+  constexpr int SHARE = ROWS / 4;
+  const int place = first + (threadIdx.x >> 5 & 3) * SHARE + (threadIdx.x & (SHARE - 1));
+  return place < end ? row_at(rows, place) : -1;
+}
+
+/** Gathers ROWS rows of 64 * PANELS features to swizzled tiles, PANEL_BYTES apart; zeros where a row is -1. */
 template <int ROWS, int PANELS, int PANEL_BYTES>
-DEVICE void gather_tile(u32 tile, const u16* base, i64 rowStride, const int* rows, int first, int end) {
-  const int thread = threadIdx.x & 127, chunk = thread & 7;
-#pragma unroll 4
-  for (int r = thread >> 3; r < ROWS; r += 16) {
-    bool valid = first + r < end;
-    const u16* from = base + (valid ? row_at(rows, first + r) * rowStride : 0) + chunk * 8;
+DEVICE void gather_tile(u32 tile, const u16* base, i64 rowStride, int laneRow) {
+  constexpr int SHARE = ROWS / 4;
+  const int lane = threadIdx.x & 31, chunk = lane & 7, warpFirst = (threadIdx.x >> 5 & 3) * SHARE;
 #pragma unroll
-    for (int p = 0; p < PANELS; ++p) copy16_async(tile + p * PANEL_BYTES + swizzle(r, chunk), from + p * 64, valid);
+  for (int i = 0; i < SHARE; i += 4) {
+    const int row = __shfl_sync(0xffffffffu, laneRow, i + (lane >> 3));
+    const u16* from = base + (row >= 0 ? row * rowStride : 0) + chunk * 8;
+    const u32 to = tile + swizzle(warpFirst + i + (lane >> 3), chunk);
+#pragma unroll
+    for (int p = 0; p < PANELS; ++p) copy16_async(to + p * PANEL_BYTES, from + p * 64, row >= 0);
   }
 }
 
