@@ -35,8 +35,8 @@ for kind in "" _id _f16 _f16_id; do
     compile 90a "attention_forward_sm90_c${consumers}n${n}s${stages}_d$d$kind" attention_forward_sm90 -DHEAD_DIM="$d" \
       -DCONSUMERS="$consumers" -DBLOCK_N="$n" -DSTAGES="$stages" -DREGISTERS_LOAD="$load" \
       -DREGISTERS_COMPUTE="$compute" "${flags[@]}"
-  done << 'SHAPES'
-64 3 128 4 32 160
+  done << SHAPES
+64 3 128 4 ${FORWARD_LOAD:-32} ${FORWARD_COMPUTE:-160}
 64 2 128 4 40 232
 64 3 64 6 32 160
 128 2 128 2 40 232
@@ -46,8 +46,16 @@ SHAPES
     tail=d64$kind
     [ $dq = 0 ] && tail=nodq_$tail
     compile 90a attention_backward_scratch_$tail attention_backward_scratch -DHEAD_DIM=64 -DWITH_DQ=$dq "${flags[@]}"
-    compile 90a attention_backward_sm90_$tail attention_backward_sm90 -DHEAD_DIM=64 -DSTAGES=4 -DWITH_DQ=$dq "${flags[@]}"
+    compile 90a attention_backward_sm90_$tail attention_backward_sm90 -DHEAD_DIM=64 -DSTAGES=4 \
+      -DREGISTERS_LOAD=${BACKWARD_LOAD:-40} -DREGISTERS_COMPUTE=${BACKWARD_COMPUTE:-232} -DWITH_DQ=$dq "${flags[@]}"
   done
 done
 compile "$mma_arch" attention_delta attention_delta
 compile "$mma_arch" attention_delta_f16 attention_delta -DELEMENT_F16=1
+compile "$mma_arch" staircase staircase
+for d in 64 128; do
+  for b in 2 4 8 16 32 64 256; do
+    compile "$mma_arch" lsh_buckets_d${d}b$b lsh_buckets -DHEAD_DIM=$d -DBUCKETS=$b
+    compile "$mma_arch" lsh_buckets_d${d}b${b}_f16 lsh_buckets -DHEAD_DIM=$d -DBUCKETS=$b -DELEMENT_F16=1
+  done
+done

@@ -26,12 +26,12 @@ class Kernel:
             check(cuda.cuFuncSetAttribute(self.function, 8, shared_bytes))
 
     def launch(self, grid, threads, *parameters):
-        """grid: x or (x, y); parameters: bytes objects, copied by value."""
-        x, y = grid if isinstance(grid, tuple) else (grid, 1)
+        """grid: x, (x, y) or (x, y, z); parameters: bytes objects, copied by value."""
+        x, y, z = (grid if isinstance(grid, tuple) else (grid,)) + (1,) * (3 - (len(grid) if isinstance(grid, tuple) else 1))
         buffers = [ctypes.create_string_buffer(p, len(p)) for p in parameters]
         pointers = (ctypes.c_void_p * len(buffers))(*[ctypes.addressof(b) for b in buffers])
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        check(cuda.cuLaunchKernel(self.function, x, y, 1, threads, 1, 1, self.shared_bytes, stream, pointers, None))
+        check(cuda.cuLaunchKernel(self.function, x, y, z, threads, 1, 1, self.shared_bytes, stream, pointers, None))
 
 
 def view(x):
@@ -49,14 +49,14 @@ def index(x):
 
 
 def attention_args(*, q, k, v, stairs, scale, o=None, dout=None, dq=None, dk=None, dv=None, lse=None, delta=None,
-                   dq_sum=None, stats=None, merge=False, accumulate_q=False, accumulate_kv=False):
+                   dq_sum=None, stats=None, counter=None, merge=False, accumulate_q=False, accumulate_kv=False):
     """lse, delta are [B,H,T]; everything else as in AttentionArgs."""
     B, Tq, H, D = q.shape
     rows = [x.transpose(1, 2) if x is not None else None for x in (lse, delta)]
     return b"".join(
         [view(x) for x in (q, k, v, o, dout, dq, dk, dv, *rows)]
         + [index(stairs[n]) for n in ("q_rows", "k_rows", "lo", "hi", "q_lo", "q_hi")]
-        + [struct.pack("PP", *(0 if x is None else x.data_ptr() for x in (dq_sum, stats)))]
+        + [struct.pack("PPP", *(0 if x is None else x.data_ptr() for x in (dq_sum, stats, counter)))]
         + [struct.pack("iiiiiifiii", B, H, k.shape[2], Tq, k.shape[1], D, scale, merge, accumulate_q, accumulate_kv)])
 
 

@@ -55,29 +55,3 @@ def shared(head, identity=True, device="cuda"):
 def dense(T, device="cuda"):
     at = torch.arange(T, dtype=torch.int32, device=device)[None, None]
     return dict(q_rows=None, k_rows=None, lo=torch.zeros_like(at), hi=at + 1, q_lo=at, q_hi=torch.full_like(at, T))
-
-
-def hashed(buckets):
-    """Buckets [B,T,H] shared by queries and keys, a query sees itself. Fast, for benchmarks."""
-    B, T, H = buckets.shape
-    order = buckets.transpose(1, 2).contiguous()
-    at, rows = order.sort(dim=-1, stable=True)
-    places = torch.arange(T, device=buckets.device).expand(B, H, T).contiguous()
-    lo, end = torch.searchsorted(at, at, right=False), torch.searchsorted(at, at, right=True)
-    i32 = lambda x: x.to(torch.int32).contiguous()
-    return dict(q_rows=i32(rows), k_rows=i32(rows), lo=i32(lo), hi=i32(places + 1), q_lo=i32(places), q_hi=i32(end))
-
-
-def dropped(q_keep, k_keep):
-    """Keep masks [B,T,H], causal by position. Fast, for benchmarks."""
-    B, T, H = q_keep.shape
-    q_out, k_out = (~q_keep.transpose(1, 2)).int(), (~k_keep.transpose(1, 2)).int()
-    q_rows, k_rows = q_out.sort(dim=-1, stable=True)[1], k_out.sort(dim=-1, stable=True)[1]
-    kept = (1 - k_out).cumsum(-1)
-    hi = torch.where(q_out.gather(-1, q_rows) == 1, kept[..., -1:], kept.gather(-1, q_rows))
-    lo = torch.where(q_out.gather(-1, q_rows) == 1, hi, 0)
-    places = torch.arange(T, device=q_keep.device).expand(B, H, T).contiguous()
-    q_lo = torch.searchsorted(hi.contiguous(), places, right=True)
-    q_hi = torch.searchsorted(lo.contiguous(), places, right=True)
-    i32 = lambda x: x.to(torch.int32).contiguous()
-    return dict(q_rows=i32(q_rows), k_rows=i32(k_rows), lo=i32(lo), hi=i32(hi), q_lo=i32(q_lo), q_hi=i32(q_hi))

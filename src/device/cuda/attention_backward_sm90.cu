@@ -11,8 +11,8 @@
 // Threads: warpgroup 0 loads keys and values of an item, and a ring of STAGES query tiles (q, dout, stats); warpgroups
 //          1 and 2 own 64 keys each and their dk, dv. dq needs the score gradients of both: they pass through shared
 //          memory, and each makes 32 features of the product.
-// Shared:  1024 + 65536 + STAGES * (16384 + 512) + 2 * 16384 + 2048 + (STAGES + 4) * 16 bytes.
-// Set by the launcher: HEAD_DIM (64), STAGES, WITH_DQ (0: dk, dv alone, for the deterministic backward), ELEMENT_F16,
+// Shared:  1024 + 65536 + STAGES * (16384 + 512) + 2 * 16384 + 2048 + (STAGES + 4) * 16 + 192 bytes.
+// Set by the launcher: HEAD_DIM (64), STAGES, REGISTERS_LOAD, REGISTERS_COMPUTE, WITH_DQ (0: dk, dv alone, for the deterministic backward), ELEMENT_F16,
 //          IDENTITY.
 // Numerics: products in the element type with f32 accumulation; weights and score gradients are rounded to the element
 //          type before their products; dq sums in f32, in no fixed order. scale > 0.
@@ -34,7 +34,7 @@ constexpr int BOTH = 256;                      // threads of the two consumers
 enum { BARRIER_GRADIENTS = 1, BARRIER_STORE = 2 };
 
 struct Shared {
-  u32 k, v, q, dout, gradients, stats, bounds, barriers;  // bounds: per buffer 128 each of qLo, qHi
+  u32 k, v, q, dout, gradients, stats, bounds, barriers, dealer;  // bounds: per buffer 128 each of qLo, qHi
   DEVICE Shared(const void* base) {
     k = (shared_address(base) + 1023) & ~1023u;
     v = k + 2 * KEY_BYTES;
@@ -44,6 +44,7 @@ struct Shared {
     stats = gradients + 2 * GRADIENT_BYTES;
     bounds = stats + STAGES * STATS_BYTES;
     barriers = bounds + 2 * BOUNDS_BYTES;
+    dealer = barriers + (STAGES + 4) * 16;
   }
   DEVICE u32 full(int s) const { return barriers + s * 16; }
   DEVICE u32 empty(int s) const { return barriers + s * 16 + 8; }
@@ -53,13 +54,12 @@ struct Shared {
   DEVICE u32 bounds_empty(int buffer) const { return empty(STAGES + 2 + buffer); }
 };
 
-/** Item `round` of this block: one tile of keys of one key head, the most seen first in a causal head. */
+/** An item: one tile of keys of one key head, the most seen first in a causal head; none beyond the last. */
 struct Item {
   int b, hk, first;
   bool valid;
-  DEVICE Item(const AttentionArgs& a, int round) {
+  DEVICE Item(const AttentionArgs& a, int at) {
     const int tiles = (a.Tk + BLOCK_N - 1) / BLOCK_N;
-    const int at = dealt_item(round);
     valid = at < tiles * a.Hk * a.B;
     first = at % tiles * BLOCK_N;
     hk = at / tiles % a.Hk;
@@ -78,10 +78,11 @@ struct Work {
   Item item;
   int round, h;
   Span span;
-  DEVICE Work(const AttentionArgs& a, int r) : item(a, r), round(r), h(item.hk * (a.H / a.Hk)) { ask(a); }
-  DEVICE Work after(const AttentionArgs& a) const {
+  DEVICE Work(const AttentionArgs& a, const Item& i, int r) : item(i), round(r), h(i.hk * (a.H / a.Hk)) { ask(a); }
+  /** The next head of the item, or the first of the next item. */
+  DEVICE Work after(const AttentionArgs& a, const Item& nextItem) const {
     Work w = *this;
-    if (++w.h == (item.hk + 1) * (a.H / a.Hk)) return Work(a, round + 1);
+    if (++w.h == (item.hk + 1) * (a.H / a.Hk)) return Work(a, nextItem, round + 1);
     w.ask(a);
     return w;
   }
@@ -154,15 +155,22 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
   auto key_row = [&](const Item& i) {
     return i.valid ? lane_row<BLOCK_N>(rows_of(a.kRows, i.b, i.hk), i.first, a.Tk) : -1;
   };
-  Work work(a, 0);
+  Dealer dealer(s.dealer, a.counter);
+  if (threadIdx.x == 0) dealer.start();
+  __syncwarp();  // keeps the warp together for the dealer
+  Work work(a, Item(a, dealer.get(0)), 0);
+  Item nextItem = work.item;
   int keyRow = key_row(work.item), nextRow = work.query_row(a, work.start());
   for (int turn = 0, loaded = -1; work.item.valid; ++turn) {
-    const Work next = work.after(a);
     if (loaded != work.round) {
+      if (threadIdx.x == 0) dealer.advance(work.round);
+      __syncwarp();  // likewise
+      nextItem = Item(a, dealer.get(work.round + 1));
       load_keys(a, s, maps, work, keyRow);
       loaded = work.round;
-      keyRow = key_row(Item(a, work.round + 1));
+      keyRow = key_row(nextItem);
     }
+    const Work next = work.after(a, nextItem);
     load_bounds(a, s, work, turn);
     for (int m0 = work.start(); m0 < work.span.end; m0 += BLOCK_M, ring.next()) {
       const int row = nextRow;
@@ -173,6 +181,7 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
     work = next;
   }
   copy_wait<0>();
+  if (threadIdx.x == 0) dealer.finish();
 }
 
 // -- consumer ---------------------------------------------------------------------------------------------------------
@@ -389,8 +398,9 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
   Consumer c;
   c.index = index;
   int turn = 0;
+  const Dealer dealer(s.dealer, a.counter);
   for (int round = 0;; ++round) {
-    const Item item(a, round);
+    const Item item(a, dealer.get(round));
     if (!item.valid) break;
     const int buffer = round & 1;
 #pragma unroll
@@ -427,16 +437,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
       barrier_init(s.bounds_full(i), 128);
       barrier_init(s.bounds_empty(i), CONSUMER_WARPS);
     }
+    Dealer(s.dealer, a.counter).init(CONSUMER_WARPS + 4);
     barrier_init_fence();
   }
   __syncthreads();  // guards the barriers: they are initialised
   const int warpgroup = uniform(threadIdx.x / 128);
   if (warpgroup == 0) {
-    registers_shrink<40>();
+    registers_shrink<REGISTERS_LOAD>();
     const Maps maps = {&qMap, &kMap, &vMap, &doutMap};
     produce(a, s, maps);
   } else {
-    registers_grow<232>();
+    registers_grow<REGISTERS_COMPUTE>();
     consume(a, s, warpgroup - 1);
   }
 }

@@ -6,12 +6,12 @@
 // Outputs: o [B,Tq,H,D] strided; lse f32 [B,H,Tq] strided, natural log. With `merge` both already hold the attention
 //          over other keys, and become that of the union.
 // Grid:    any number of blocks (one a multiprocessor is meant), each working through its share of the items; an item
-//          is BLOCK_M = 64 * CONSUMERS query places of one head. Items are dealt in snake order, longest first within
-//          a causal head, so that shares are even without a counter.
+//          is BLOCK_M = 64 * CONSUMERS query places of one head, longest first within a causal head. Items are dealt
+//          through `counter`.
 // Threads: warpgroup 0 loads keys and values into a ring of STAGES tiles, by bulk tensor copies (IDENTITY) or gathered
 //          16 bytes a thread; each other warpgroup owns 64 query places and walks the ring alone: none waits for
 //          another, and the next item's keys and queries load while the last of this one is computed.
-// Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768 + STAGES * 32 bytes.
+// Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768 + STAGES * 32 + 192 bytes.
 // Set by the launcher: HEAD_DIM (64 or 128, = D), CONSUMERS, BLOCK_N (64 or 128), STAGES, REGISTERS_LOAD,
 //          REGISTERS_COMPUTE, ELEMENT_F16, IDENTITY.
 // Numerics: products in the element type with f32 accumulation, exp2, weights rounded to the element type. scale > 0.
@@ -33,13 +33,14 @@ constexpr int SUMS = HEAD_DIM / 2;
 constexpr int RELEASES = CONSUMERS * 4;  // one arrival a warp
 
 struct Shared {
-  u32 q, k, v, rows, barriers;  // rows: per consumer and buffer, 64 each of lo, hi, row of q
+  u32 q, k, v, rows, barriers, dealer;  // rows: per consumer and buffer, 64 each of lo, hi, row of q
   DEVICE Shared(const void* base) {
     q = (shared_address(base) + 1023) & ~1023u;
     k = q + CONSUMERS * 2 * Q_BYTES;
     v = k + STAGES * KEY_BYTES;
     rows = v + STAGES * KEY_BYTES;
     barriers = rows + CONSUMERS * 2 * 768;
+    dealer = barriers + STAGES * 32;
   }
   DEVICE u32 k_full(int s) const { return barriers + s * 32; }
   DEVICE u32 k_empty(int s) const { return barriers + s * 32 + 8; }
@@ -47,13 +48,12 @@ struct Shared {
   DEVICE u32 v_empty(int s) const { return barriers + s * 32 + 24; }
 };
 
-/** Item `round` of this block: one tile of queries of one head. */
+/** An item: one tile of queries of one head; none beyond the last. */
 struct Item {
   int b, h, first;
   bool valid;
-  DEVICE Item(const AttentionArgs& a, int round) {
+  DEVICE Item(const AttentionArgs& a, int at) {
     const int tiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
-    const int at = dealt_item(round);
     valid = at < tiles * a.H * a.B;
     first = (tiles - 1 - at % tiles) * BLOCK_M;
     h = at / tiles % a.H;
@@ -70,31 +70,40 @@ struct Item {
 
 #if IDENTITY
 DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kMap, const TensorMap* vMap) {
-  if (threadIdx.x != 0) return;
+  if (threadIdx.x >= 32) return;
   Ring<STAGES> ring;
+  Dealer dealer(s.dealer, a.counter);
+  if (threadIdx.x == 0) dealer.start();
   auto load = [&](const TensorMap* map, u32 tile, u32 full, u32 empty, const Item& item, int k0) {
     barrier_wait(empty, ring.parity ^ 1);
     barrier_expect(full, KEY_BYTES);
     for (int p = 0; p < PANELS; ++p)
       tensor_copy(tile + ring.stage * KEY_BYTES + p * KEY_PANEL_BYTES, map, full, p * 64, key_head(a, item.h), k0, item.b);
   };
-  Item item(a, 0);
+  Item item(a, dealer.get(0));
   Span span = item.span(a);
   for (int round = 0; item.valid; ++round) {
-    const Item nextItem(a, round + 1);
+    if (threadIdx.x == 0) dealer.advance(round);
+    const Item nextItem(a, dealer.get(round + 1));
     const Span nextSpan = nextItem.span(a);
     for (int k0 = span.begin / BLOCK_N * BLOCK_N; k0 < span.end; k0 += BLOCK_N, ring.next()) {
+      if (threadIdx.x != 0) continue;
       load(kMap, s.k, s.k_full(ring.stage), s.k_empty(ring.stage), item, k0);
       load(vMap, s.v, s.v_full(ring.stage), s.v_empty(ring.stage), item, k0);
     }
+    __syncwarp();  // keeps the warp together for the dealer
     item = nextItem;
     span = nextSpan;
   }
+  if (threadIdx.x == 0) dealer.finish();
 }
 #else
 DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap*, const TensorMap*) {
   Ring<STAGES> ring;
-  Item item(a, 0);
+  Dealer dealer(s.dealer, a.counter);
+  if (threadIdx.x == 0) dealer.start();
+  __syncwarp();  // keeps the warp together for the dealer
+  Item item(a, dealer.get(0));
   Span span = item.span(a);
   auto rows_for = [&](const Item& i, int k0) {
     return i.valid ? lane_row<BLOCK_N>(rows_of(a.kRows, i.b, key_head(a, i.h)), k0, a.Tk) : -1;
@@ -102,7 +111,9 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap*, c
   auto start = [](const Span& x) { return x.begin / BLOCK_N * BLOCK_N; };
   int nextRow = rows_for(item, start(span));
   for (int round = 0; item.valid; ++round) {
-    const Item nextItem(a, round + 1);
+    if (threadIdx.x == 0) dealer.advance(round);
+    __syncwarp();  // likewise
+    const Item nextItem(a, dealer.get(round + 1));
     const Span nextSpan = nextItem.span(a);
     const int hk = key_head(a, item.h);
     for (int k0 = start(span); k0 < span.end; k0 += BLOCK_N, ring.next()) {
@@ -122,6 +133,7 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap*, c
     span = nextSpan;
   }
   copy_wait<0>();
+  if (threadIdx.x == 0) dealer.finish();
 }
 #endif
 
@@ -239,13 +251,14 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
   const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
   const float scaleLog2 = a.scale * LOG2_E;
   Ring<STAGES> ring;
-  Item item(a, 0);
+  const Dealer dealer(s.dealer, a.counter);
+  Item item(a, dealer.get(0));
   auto q_tile = [&](int round) { return s.q + (consumer * 2 + (round & 1)) * Q_BYTES; };
   auto row_table = [&](int round) { return s.rows + (consumer * 2 + (round & 1)) * 768; };
   if (item.valid)
     load_queries(a, item, item.first + consumer * 64, query_row(a, item, consumer), q_tile(0), row_table(0));
   Span span = item.span(a);
-  int nextRow = query_row(a, Item(a, 1), consumer);
+  int next = dealer.get(1), nextRow = query_row(a, Item(a, next), consumer);
   for (int round = 0; item.valid; ++round) {
     const int first = item.first + consumer * 64;
     const u32 qTile = q_tile(round), rowTable = row_table(round);
@@ -253,11 +266,12 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
     async_fence();
     named_barrier<128>(1 + consumer);  // guards this item's queries and row table: all have landed
 
-    const Item nextItem(a, round + 1);
+    const Item nextItem(a, next);
     const Span nextSpan = nextItem.span(a);
     if (nextItem.valid)
       load_queries(a, nextItem, nextItem.first + consumer * 64, nextRow, q_tile(round + 1), row_table(round + 1));
-    nextRow = query_row(a, Item(a, round + 2), consumer);
+    next = dealer.get(round + 2);
+    nextRow = query_row(a, Item(a, next), consumer);
     const TileRange own = own_range(rowTable, first, a.Tq);
     int rowLo[2], rowHi[2];
 #pragma unroll
@@ -347,6 +361,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
       barrier_init(s.k_empty(i), RELEASES);
       barrier_init(s.v_empty(i), RELEASES);
     }
+    Dealer(s.dealer, a.counter).init(CONSUMERS * 4 + (IDENTITY ? 1 : 4));
     barrier_init_fence();
   }
   __syncthreads();  // guards the barriers: they are initialised

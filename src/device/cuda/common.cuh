@@ -42,6 +42,7 @@ struct AttentionArgs {
   Index qRows, kRows, lo, hi, qLo, qHi;
   float* dqSum;  // f32 scratch of the sm_90a backward, see attention_backward_sm90.cu
   float* stats;  // f32 scratch of the sm_90a backward
+  int* counter;  // 2 numbers, zero before and after every launch of a persistent kernel
   int B, H, Hk, Tq, Tk, D;
   float scale;
   int merge, accumulateQ, accumulateKV;

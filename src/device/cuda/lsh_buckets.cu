@@ -1,0 +1,102 @@
+// Angular hashing: bucket = argmax of [x R; -x R], the lowest index on a tie.
+//
+// Input:  x [B,T,H,D] strided, bfloat16 or half; rotations f32 [H,D,BUCKETS/2]. Output: out i32 [B,T,H], contiguous.
+// Grid:   x = ceil(T / (16 * WARPS * ROUNDS)), y = H, z = B; blocks of 32 * WARPS threads; a warp owns 16 rows at a time.
+// Shared: PARTS * HALF' * (HEAD_DIM + 8) * 2 bytes, HALF' = BUCKETS/2 padded to 8; PARTS 2 for half, 3 for bfloat16.
+// Set by the launcher: HEAD_DIM (D padded to 16), BUCKETS (even, 2..256), ELEMENT_F16.
+// Numerics: on the tensor cores, yet as good as f32. x is exact in its type, and R is the sum of two parts in that type
+//          (three for bfloat16), each product exact, summed in f32.
+// Follows Reformer (arXiv 2001.04451).
+#include "common.cuh"
+#include "mma.cuh"
+
+constexpr int WARPS = 8, ROUNDS = 4;
+constexpr int HALF = BUCKETS / 2, COLUMNS = (HALF + 7) / 8 * 8;
+constexpr int PARTS = ELEMENT_F16 ? 2 : 3;
+constexpr int STRIDE = HEAD_DIM + 8, DEPTH_STEPS = HEAD_DIM / 16;
+/** Half has few exponents: its second part is held larger by this factor. */
+constexpr float PART_SCALE = ELEMENT_F16 ? 2048.f : 1.f;
+
+struct LshArgs {
+  View x;
+  const float* rotations;
+  int* out;
+  int B, T, H, D;
+};
+
+DEVICE u16 narrow(float x) { return (u16)pack(x, 0.f); }
+
+/** Splits the head's rotations into parts, transposed: [PARTS][COLUMNS][STRIDE]. */
+DEVICE void load_rotations(const LshArgs& a, int h, u16* parts) {
+  for (int i = threadIdx.x; i < COLUMNS * HEAD_DIM; i += WARPS * 32) {
+    const int d = i / COLUMNS, n = i % COLUMNS;
+    float rest = n < HALF && d < a.D ? a.rotations[((i64)h * a.D + d) * HALF + n] : 0.f;
+#pragma unroll
+    for (int p = 0; p < PARTS; ++p) {
+      const u16 part = narrow(rest);
+      parts[(p * COLUMNS + n) * STRIDE + d] = part;
+      rest = (rest - unpack(part).x) * PART_SCALE;
+    }
+  }
+}
+
+/** The better of two candidates: the larger value, then the lower index. */
+DEVICE void better(float& value, int& index, float otherValue, int otherIndex) {
+  if (otherValue > value || (otherValue == value && otherIndex < index)) {
+    value = otherValue;
+    index = otherIndex;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(WARPS * 32) lsh_buckets(const __grid_constant__ LshArgs a) {
+  extern __shared__ __align__(16) u16 parts[];
+  const int h = blockIdx.y, b = blockIdx.z, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  load_rotations(a, h, parts);
+  __syncthreads();  // guards the rotations: all parts are written
+
+  const u16* x = view_head<u16>(a.x, b, h);
+  for (int round = 0; round < ROUNDS; ++round) {
+    const int first = ((blockIdx.x * ROUNDS + round) * WARPS + warp) * 16;
+    if (first >= a.T) return;
+    u32 left[DEPTH_STEPS][4];
+#pragma unroll
+    for (int k = 0; k < DEPTH_STEPS; ++k)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int row = first + (lane >> 2) + (i & 1) * 8, d = k * 16 + (lane & 3) * 2 + (i >> 1) * 8;
+        left[k][i] = row < a.T && d < a.D ? *(const u32*)(x + row * a.x.row + d) : 0;
+      }
+    float best[2] = {-INFINITE, -INFINITE};
+    int bucket[2] = {0, 0};
+    for (int n = 0; n < COLUMNS; n += 8) {
+      float sums[PARTS][4] = {};
+#pragma unroll
+      for (int p = 0; p < PARTS; ++p)
+#pragma unroll
+        for (int k = 0; k < DEPTH_STEPS; ++k) {
+          const u16* right = parts + (p * COLUMNS + n + (lane >> 2)) * STRIDE + k * 16 + (lane & 3) * 2;
+          mma(sums[p], left[k], *(const u32*)right, *(const u32*)(right + 8));
+        }
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        float value = sums[PARTS - 1][i];
+#pragma unroll
+        for (int p = PARTS - 2; p >= 0; --p) value = fmaf(value, 1.f / PART_SCALE, sums[p][i]);
+        const int column = n + (lane & 3) * 2 + (i & 1);
+        if (column < HALF) {
+          better(best[i >> 1], bucket[i >> 1], value, column);
+          better(best[i >> 1], bucket[i >> 1], -value, column + HALF);
+        }
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+#pragma unroll
+      for (int step = 1; step < 4; step *= 2)
+        better(best[r], bucket[r], __shfl_xor_sync(0xffffffffu, best[r], step),
+               __shfl_xor_sync(0xffffffffu, bucket[r], step));
+      const int row = first + (lane >> 2) + r * 8;
+      if ((lane & 3) == 0 && row < a.T) a.out[((i64)b * a.T + row) * a.H + h] = bucket[r];
+    }
+  }
+}
