@@ -13,7 +13,7 @@ def head_staircase(Tq, Tk, q_groups=None, k_groups=None, documents=None, near=0,
     number = np.concatenate([[0], np.cumsum(documents[1:] != documents[:-1])]) if Tk else documents
     q_at, k_at = np.arange(Tq) + Tk - Tq, np.arange(Tk)
     outside = 1 << 40
-    q_key = np.where((q_groups >= 0) & (q_at >= 0), number[np.clip(q_at, 0, Tk - 1)] * 1024 + q_groups, outside)
+    q_key = np.where(q_groups >= 0, number[np.clip(q_at, 0, Tk - 1)] * 1024 + q_groups, outside)
     k_key = np.where(k_groups >= 0, number * 1024 + k_groups, outside)
     q_rows, k_rows = np.argsort(q_key, kind="stable"), np.argsort(k_key, kind="stable")
     lo, hi, top_lo, top = np.zeros(Tq, np.int64), np.zeros(Tq, np.int64), 0, 0

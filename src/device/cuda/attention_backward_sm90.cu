@@ -11,7 +11,7 @@
 // Threads: warpgroup 0 loads keys and values of an item, and a ring of STAGES query tiles (q, dout, stats); warpgroups
 //          1 and 2 own 64 keys each and their dk, dv. dq needs the score gradients of both: they pass through shared
 //          memory, and each makes 32 features of the product.
-// Shared:  1024 + 65536 + STAGES * (16384 + 512) + 2 * 16384 + 2048 + (STAGES + 4) * 16 + 192 bytes.
+// Shared:  1024 + 65536 + STAGES * (16384 + 512) + 2 * 16384 + 2048 + (STAGES + 4) * 16 + 384 bytes.
 // Set by the launcher: HEAD_DIM (64), STAGES, REGISTERS_LOAD, REGISTERS_COMPUTE, WITH_DQ (0: dk, dv alone, for the deterministic backward), ELEMENT_F16,
 //          IDENTITY.
 // Numerics: products in the element type with f32 accumulation; weights and score gradients are rounded to the element
@@ -54,134 +54,147 @@ struct Shared {
   DEVICE u32 bounds_empty(int buffer) const { return empty(STAGES + 2 + buffer); }
 };
 
-/** An item: one tile of keys of one key head, the most seen first in a causal head; none beyond the last. */
-struct Item {
-  int b, hk, first;
-  bool valid;
-  DEVICE Item(const AttentionArgs& a, int at) {
-    const int tiles = (a.Tk + BLOCK_N - 1) / BLOCK_N;
-    valid = at < tiles * a.Hk * a.B;
-    first = at % tiles * BLOCK_N;
-    hk = at / tiles % a.Hk;
-    b = at / tiles / a.Hk;
-  }
-};
-
 struct Maps {
   const TensorMap *q, *k, *v, *dout;
 };
 
 // -- producer ---------------------------------------------------------------------------------------------------------
 
-/** An item and one of its query heads: what the producer loads next. */
-struct Work {
-  Item item;
-  int round, h;
-  Span span;
-  DEVICE Work(const AttentionArgs& a, const Item& i, int r) : item(i), round(r), h(i.hk * (a.H / a.Hk)) { ask(a); }
-  /** The next head of the item, or the first of the next item. */
-  DEVICE Work after(const AttentionArgs& a, const Item& nextItem) const {
-    Work w = *this;
-    if (++w.h == (item.hk + 1) * (a.H / a.Hk)) return Work(a, nextItem, round + 1);
-    w.ask(a);
-    return w;
-  }
-  DEVICE void ask(const AttentionArgs& a) {
-    if (!item.valid) span = Span();
-    else span = tile_span(index_row(a.qLo, item.b, h), index_row(a.qHi, item.b, h), item.first, BLOCK_N, a.Tk);
-  }
-  DEVICE int start() const { return span.begin / BLOCK_M * BLOCK_M; }
-  DEVICE int query_row(const AttentionArgs& a, int m0) const {
-    return item.valid ? lane_row<BLOCK_M>(rows_of(a.qRows, item.b, h), m0, a.Tq) : -1;
+/**
+ * Puts the turns of this block, one a call; run by one thread. An item is one tile of keys of one key head, the most
+ * seen first in a causal head; each of its query heads is a turn.
+ */
+struct Dealing {
+  int item;
+  DEVICE Dealing() : item(blockIdx.x) {}
+  DEVICE void put(const AttentionArgs& a, const Dealer& dealer, int n) {
+    const int tiles = (a.Tk + BLOCK_N - 1) / BLOCK_N, group = a.H / a.Hk;
+    int b, h, first;
+    if (n % group == 0) {
+      const int at = item;
+      item = Dealer::ask(a.counter);  // wanted an item later
+      if (at >= tiles * a.Hk * a.B) return dealer.put_end(n);
+      first = at % tiles * BLOCK_N;
+      h = at / tiles % a.Hk * group;
+      b = at / tiles / a.Hk;
+    } else {  // the next head of the turn before
+      const u32 before = dealer.record(n - 1);
+      if (shared_int(before) == 0) return dealer.put_end(n);
+      b = shared_int(before + 4);
+      h = shared_int(before + 8) + 1;
+      first = shared_int(before + 12);
+    }
+    const int last = min(first + BLOCK_N, a.Tk) - 1;
+    dealer.put(n, b, h, first, index_row(a.qLo, b, h) + first, index_row(a.qHi, b, h) + last);
   }
 };
 
-DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps, const Work& w, int keyRow) {
-  const int buffer = w.round & 1;
+DEVICE int first_tile(const Turn& t) { return t.span.begin / BLOCK_M * BLOCK_M; }
+
+/** Rows are asked for a step before the copies that need them. Two warps load keys and queries, two values and dout. */
+typedef LaneRows<BLOCK_N, 2> KeyRows;
+typedef LaneRows<BLOCK_M, 2> QueryRows;
+DEVICE void ask_keys(const AttentionArgs& a, const Turn& t, KeyRows& rows) {
+  if (!IDENTITY && t.valid) rows.ask(rows_of(a.kRows, t.b, key_head(a, t.h)), t.first, a.Tk);
+}
+DEVICE void ask_queries(const AttentionArgs& a, const Turn& t, int m0, QueryRows& rows) {
+  if (!IDENTITY && t.valid) rows.ask(rows_of(a.qRows, t.b, t.h), m0, a.Tq);
+}
+
+DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int round,
+                      const KeyRows& rows, bool side) {
+  const int buffer = round & 1, hk = key_head(a, t.h);
   const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, full = s.keys_full(buffer);
-  barrier_wait(s.keys_empty(buffer), (w.round >> 1 & 1) ^ 1);
+  barrier_wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
 #if IDENTITY
   if (threadIdx.x == 0) {
     barrier_expect(full, 2 * KEY_BYTES);
     for (int i = 0; i < 2; ++i) {
-      tensor_copy(kTile + i * QUERY_BYTES, maps.k, full, 0, w.item.hk, w.item.first + i * 64, w.item.b);
-      tensor_copy(vTile + i * QUERY_BYTES, maps.v, full, 0, w.item.hk, w.item.first + i * 64, w.item.b);
+      tensor_copy(kTile + i * QUERY_BYTES, maps.k, full, 0, hk, t.first + i * 64, t.b);
+      tensor_copy(vTile + i * QUERY_BYTES, maps.v, full, 0, hk, t.first + i * 64, t.b);
     }
   }
 #else
-  gather_tile<BLOCK_N, 1, 0>(kTile, view_head<u16>(a.k, w.item.b, w.item.hk), a.k.row, keyRow);
-  gather_tile<BLOCK_N, 1, 0>(vTile, view_head<u16>(a.v, w.item.b, w.item.hk), a.v.row, keyRow);
+  const View& from = side ? a.v : a.k;
+  rows.gather<1, 0>(side ? vTile : kTile, view_head<u16>(from, t.b, hk), from.row);
   arrive_when_copied(full);
 #endif
 }
 
 /** The queries that each of the item's keys is seen by; none for keys that do not exist. */
-DEVICE void load_bounds(const AttentionArgs& a, const Shared& s, const Work& w, int turn) {
-  const int buffer = turn & 1, place = w.item.first + threadIdx.x;
+DEVICE void load_bounds(const AttentionArgs& a, const Shared& s, const Turn& t, int turn) {
+  const int buffer = turn & 1, place = t.first + threadIdx.x;
   const bool valid = place < a.Tk;
   barrier_wait(s.bounds_empty(buffer), (turn >> 1 & 1) ^ 1);
   const u32 to = s.bounds + buffer * BOUNDS_BYTES + threadIdx.x * 4;
-  copy4_async(to, index_row(a.qLo, w.item.b, w.h) + (valid ? place : 0), valid);
-  copy4_async(to + BLOCK_N * 4, index_row(a.qHi, w.item.b, w.h) + (valid ? place : 0), valid);
+  copy4_async(to, index_row(a.qLo, t.b, t.h) + (valid ? place : 0), valid);
+  copy4_async(to + BLOCK_N * 4, index_row(a.qHi, t.b, t.h) + (valid ? place : 0), valid);
   arrive_when_copied(s.bounds_full(buffer));
 }
 
-DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& maps, const Work& w, int m0, int queryRow,
-                         const Ring<STAGES>& ring) {
+DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int m0,
+                         const QueryRows& rows, bool side, const Ring<STAGES>& ring) {
   const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
-  const float* stats = a.stats + (i64)(w.item.b * a.H + w.h) * qTiles * (BLOCK_M * 2) + m0 * 2;
+  const float* stats = a.stats + (i64)(t.b * a.H + t.h) * qTiles * (BLOCK_M * 2) + m0 * 2;
   const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
   const u32 statsAt = s.stats + ring.stage * STATS_BYTES, full = s.full(ring.stage);
 #if IDENTITY
   if (threadIdx.x == 0) {
     barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
     barrier_expect(full, 2 * QUERY_BYTES + STATS_BYTES);
-    tensor_copy(qTile, maps.q, full, 0, w.h, m0, w.item.b);
-    tensor_copy(doutTile, maps.dout, full, 0, w.h, m0, w.item.b);
+    tensor_copy(qTile, maps.q, full, 0, t.h, m0, t.b);
+    tensor_copy(doutTile, maps.dout, full, 0, t.h, m0, t.b);
     bulk_copy(statsAt, stats, STATS_BYTES, full);
   }
 #else
   barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
-  gather_tile<BLOCK_M, 1, 0>(qTile, view_head<u16>(a.q, w.item.b, w.h), a.q.row, queryRow);
-  gather_tile<BLOCK_M, 1, 0>(doutTile, view_head<u16>(a.dout, w.item.b, w.h), a.dout.row, queryRow);
+  const View& from = side ? a.dout : a.q;
+  rows.gather<1, 0>(side ? doutTile : qTile, view_head<u16>(from, t.b, t.h), from.row);
   if (threadIdx.x < STATS_BYTES / 16) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
   arrive_when_copied(full);
 #endif
 }
 
-/** Every index is asked for one step before the copies that need it. */
 DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
   Ring<STAGES> ring;
-  auto key_row = [&](const Item& i) {
-    return i.valid ? lane_row<BLOCK_N>(rows_of(a.kRows, i.b, i.hk), i.first, a.Tk) : -1;
-  };
-  Dealer dealer(s.dealer, a.counter);
-  if (threadIdx.x == 0) dealer.start();
+  const Dealer dealer(s.dealer);
+  Dealing dealing;
+  if (threadIdx.x == 0)
+    for (int i = 0; i < Dealer::AHEAD; ++i) dealing.put(a, dealer, i);
   __syncwarp();  // keeps the warp together for the dealer
-  Work work(a, Item(a, dealer.get(0)), 0);
-  Item nextItem = work.item;
-  int keyRow = key_row(work.item), nextRow = work.query_row(a, work.start());
-  for (int turn = 0, loaded = -1; work.item.valid; ++turn) {
-    if (loaded != work.round) {
-      if (threadIdx.x == 0) dealer.advance(work.round);
-      __syncwarp();  // likewise
-      nextItem = Item(a, dealer.get(work.round + 1));
-      load_keys(a, s, maps, work, keyRow);
-      loaded = work.round;
-      keyRow = key_row(nextItem);
+  dealer.wait(0);
+  Turn turn = dealer.read(0);
+  const int group = a.H / a.Hk;
+  const bool side = uniform(threadIdx.x >= 64);
+  KeyRows keyRows;
+  QueryRows rows;
+  ask_keys(a, turn, keyRows);
+  ask_queries(a, turn, first_tile(turn), rows);
+  int round = 0;
+  for (int n = 0; turn.valid; ++n) {
+    if (threadIdx.x == 0) dealing.put(a, dealer, n + Dealer::AHEAD);
+    __syncwarp();  // likewise
+    dealer.wait(n + 1);
+    if (turn.h % group == 0) load_keys(a, s, maps, turn, round++, keyRows, side);
+    load_bounds(a, s, turn, n);
+    ask_keys(a, dealer.read(n + 1), keyRows);
+    for (int m0 = first_tile(turn); m0 < turn.span.end; m0 += BLOCK_M, ring.next()) {
+      const QueryRows here = rows;
+      if (m0 + BLOCK_M < turn.span.end) {
+        ask_queries(a, turn, m0 + BLOCK_M, rows);
+      } else {
+        const Turn next = dealer.read(n + 1);
+        ask_queries(a, next, first_tile(next), rows);
+      }
+      load_queries(a, s, maps, turn, m0, here, side, ring);
     }
-    const Work next = work.after(a, nextItem);
-    load_bounds(a, s, work, turn);
-    for (int m0 = work.start(); m0 < work.span.end; m0 += BLOCK_M, ring.next()) {
-      const int row = nextRow;
-      nextRow = m0 + BLOCK_M < work.span.end ? work.query_row(a, m0 + BLOCK_M) : next.query_row(a, next.start());
-      load_queries(a, s, maps, work, m0, row, ring);
-    }
-    if (work.span.begin >= work.span.end) nextRow = next.query_row(a, next.start());
-    work = next;
+    const bool nothing = turn.span.begin >= turn.span.end;
+    dealer.done(n);
+    turn = dealer.read(n + 1);
+    if (nothing) ask_queries(a, turn, first_tile(turn), rows);
   }
   copy_wait<0>();
-  if (threadIdx.x == 0) dealer.finish();
+  if (threadIdx.x == 0) Dealer::finish(a.counter);
 }
 
 // -- consumer ---------------------------------------------------------------------------------------------------------
@@ -226,7 +239,7 @@ DEVICE void share_gradients(u32 tile, int row, const u32* ds, int lane) {
 }
 
 /** Writes 64 x 64 accumulators to the rows of 64 key places through 64 own rows of shared memory. */
-DEVICE void store_keys(const View& out, const Item& item, const int* rows, int first, int end, const float* acc,
+DEVICE void store_keys(const View& out, const Turn& item, int hk, const int* rows, int first, int end, const float* acc,
                        float scale, int accumulate, u32 tile) {
   const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
 #pragma unroll
@@ -236,7 +249,7 @@ DEVICE void store_keys(const View& out, const Item& item, const int* rows, int f
       shared_store(tile + swizzle(warpRow + (lane >> 2) + 8 * r, j) + (lane & 3) * 4,
                    pack(acc[4 * j + 2 * r] * scale, acc[4 * j + 2 * r + 1] * scale));
   __syncwarp();  // guards the warp's 16 rows: all are written
-  u16* base = view_head<u16>(out, item.b, item.hk);
+  u16* base = view_head<u16>(out, item.b, hk);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int at = warpRow + i * 4 + (lane >> 3), chunk = lane & 7;
@@ -281,15 +294,15 @@ struct Head {
   float* dqSum;
   float scaleLog2;
 
-  /** Reads the bounds that the producer left; `turn` counts heads over all items. */
-  DEVICE Head(const AttentionArgs& a, const Shared& s, const Item& item, int h, int buffer, int turn, int index) {
+  /** Reads the bounds that the producer left; `turn` counts turns. */
+  DEVICE Head(const AttentionArgs& a, const Shared& s, const Turn& item, int buffer, int turn, int index) {
     const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16, offset = index * 64;
     const u32 table = s.bounds + (turn & 1) * BOUNDS_BYTES;
     auto lo = [&](int place) { return shared_int(table + place * 4); };
     auto hi = [&](int place) { return shared_int(table + (BLOCK_N + place) * 4); };
     barrier_wait(s.bounds_full(turn & 1), turn >> 1 & 1);
     const int last = min(BLOCK_N, a.Tk - item.first) - 1;
-    range = Span(uniform(lo(0)), uniform(hi(last)));
+    range = item.span;
     const bool whole = offset + 63 <= last;
     fullBegin = whole ? uniform(lo(offset + 63)) : 0x7fffffff;
     fullEnd = whole ? uniform(hi(offset)) : 0;
@@ -304,7 +317,7 @@ struct Head {
     ownKeys = keys + index * QUERY_BYTES;
     ownValues = s.v + buffer * KEY_BYTES + index * QUERY_BYTES;
     const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
-    dqSum = a.dqSum + (i64)(item.b * a.H + h) * qTiles * (BLOCK_M * HEAD_DIM) + index * 2048 + (threadIdx.x & 127) * 4;
+    dqSum = a.dqSum + (i64)(item.b * a.H + item.h) * qTiles * (BLOCK_M * HEAD_DIM) + index * 2048 + (threadIdx.x & 127) * 4;
     scaleLog2 = a.scale * LOG2_E;
   }
 };
@@ -397,26 +410,30 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
   Ring<STAGES> ring;
   Consumer c;
   c.index = index;
-  int turn = 0;
-  const Dealer dealer(s.dealer, a.counter);
-  for (int round = 0;; ++round) {
-    const Item item(a, dealer.get(round));
-    if (!item.valid) break;
+  const Dealer dealer(s.dealer);
+  for (int n = 0, round = 0;; ++n) {
+    dealer.wait(n);
+    const Turn turn = dealer.read(n);
+    if (!turn.valid) break;
+    dealer.done(n);
     const int buffer = round & 1;
+    if (turn.h % group == 0) {
 #pragma unroll
-    for (int i = 0; i < 32; ++i) c.dk[i] = c.dv[i] = 0.f;
-    wait_tile(s.keys_full(buffer), round >> 1 & 1);
-    for (int h = item.hk * group; h < (item.hk + 1) * group; ++h, ++turn)
-      consume_head(s, Head(a, s, item, h, buffer, turn, index), c, ring);
+      for (int i = 0; i < 32; ++i) c.dk[i] = c.dv[i] = 0.f;
+      wait_tile(s.keys_full(buffer), round >> 1 & 1);
+    }
+    consume_head(s, Head(a, s, turn, buffer, n, index), c, ring);
+    if (turn.h % group != group - 1) continue;
     // Store, through this warpgroup's own rows of the values: only its own products read them, and they are done.
-    const int first = item.first + index * 64;
-    const int* kRows = rows_of(a.kRows, item.b, item.hk);
+    const int first = turn.first + index * 64, hk = key_head(a, turn.h);
+    const int* kRows = rows_of(a.kRows, turn.b, hk);
     const u32 tile = s.v + buffer * KEY_BYTES + index * QUERY_BYTES;
     named_barrier<128>(BARRIER_STORE + index);  // guards the values: all four warps' products are done
-    store_keys(a.dv, item, kRows, first, a.Tk, c.dv, 1.f, a.accumulateKV, tile);
-    store_keys(a.dk, item, kRows, first, a.Tk, c.dk, a.scale, a.accumulateKV, tile);
+    store_keys(a.dv, turn, hk, kRows, first, a.Tk, c.dv, 1.f, a.accumulateKV, tile);
+    store_keys(a.dk, turn, hk, kRows, first, a.Tk, c.dk, a.scale, a.accumulateKV, tile);
     async_fence();
     release(s.keys_empty(buffer));
+    ++round;
   }
 }
 
@@ -437,7 +454,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
       barrier_init(s.bounds_full(i), 128);
       barrier_init(s.bounds_empty(i), CONSUMER_WARPS);
     }
-    Dealer(s.dealer, a.counter).init(CONSUMER_WARPS + 4);
+    Dealer(s.dealer).init(CONSUMER_WARPS + 4);
     barrier_init_fence();
   }
   __syncthreads();  // guards the barriers: they are initialised

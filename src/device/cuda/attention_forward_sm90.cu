@@ -11,7 +11,7 @@
 // Threads: warpgroup 0 loads keys and values into a ring of STAGES tiles, by bulk tensor copies (IDENTITY) or gathered
 //          16 bytes a thread; each other warpgroup owns 64 query places and walks the ring alone: none waits for
 //          another, and the next item's keys and queries load while the last of this one is computed.
-// Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768 + STAGES * 32 + 192 bytes.
+// Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768 + STAGES * 32 + 384 bytes.
 // Set by the launcher: HEAD_DIM (64 or 128, = D), CONSUMERS, BLOCK_N (64 or 128), STAGES, REGISTERS_LOAD,
 //          REGISTERS_COMPUTE, ELEMENT_F16, IDENTITY.
 // Numerics: products in the element type with f32 accumulation, exp2, weights rounded to the element type. scale > 0.
@@ -48,107 +48,102 @@ struct Shared {
   DEVICE u32 v_empty(int s) const { return barriers + s * 32 + 24; }
 };
 
-/** An item: one tile of queries of one head; none beyond the last. */
-struct Item {
-  int b, h, first;
-  bool valid;
-  DEVICE Item(const AttentionArgs& a, int at) {
-    const int tiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
-    valid = at < tiles * a.H * a.B;
-    first = (tiles - 1 - at % tiles) * BLOCK_M;
-    h = at / tiles % a.H;
-    b = at / tiles / a.H;
-  }
-  /** The keys that the item's queries see; none if there is no such item. */
-  DEVICE Span span(const AttentionArgs& a) const {
-    if (!valid) return Span();
-    return tile_span(index_row(a.lo, b, h), index_row(a.hi, b, h), first, BLOCK_M, a.Tq);
+// -- producer ---------------------------------------------------------------------------------------------------------
+
+/** Puts the turns of this block, one a call; run by one thread. */
+struct Dealing {
+  int item;
+  DEVICE Dealing() : item(blockIdx.x) {}
+  DEVICE void put(const AttentionArgs& a, const Dealer& dealer, int n) {
+    const int tiles = (a.Tq + BLOCK_M - 1) / BLOCK_M, at = item;
+    item = Dealer::ask(a.counter);  // wanted a turn later
+    if (at >= tiles * a.H * a.B) return dealer.put_end(n);
+    const int first = (tiles - 1 - at % tiles) * BLOCK_M, h = at / tiles % a.H, b = at / tiles / a.H;
+    const int last = min(first + BLOCK_M, a.Tq) - 1;
+    dealer.put(n, b, h, first, index_row(a.lo, b, h) + first, index_row(a.hi, b, h) + last);
   }
 };
 
-// -- producer ---------------------------------------------------------------------------------------------------------
+DEVICE int first_tile(const Turn& t) { return t.span.begin / BLOCK_N * BLOCK_N; }
 
-#if IDENTITY
+/** Loads the keys and values of one turn after the other. IDENTITY: by one warp, else by all four. */
 DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kMap, const TensorMap* vMap) {
-  if (threadIdx.x >= 32) return;
+  if (IDENTITY && threadIdx.x >= 32) return;
   Ring<STAGES> ring;
-  Dealer dealer(s.dealer, a.counter);
-  if (threadIdx.x == 0) dealer.start();
-  auto load = [&](const TensorMap* map, u32 tile, u32 full, u32 empty, const Item& item, int k0) {
-    barrier_wait(empty, ring.parity ^ 1);
-    barrier_expect(full, KEY_BYTES);
-    for (int p = 0; p < PANELS; ++p)
-      tensor_copy(tile + ring.stage * KEY_BYTES + p * KEY_PANEL_BYTES, map, full, p * 64, key_head(a, item.h), k0, item.b);
-  };
-  Item item(a, dealer.get(0));
-  Span span = item.span(a);
-  for (int round = 0; item.valid; ++round) {
-    if (threadIdx.x == 0) dealer.advance(round);
-    const Item nextItem(a, dealer.get(round + 1));
-    const Span nextSpan = nextItem.span(a);
-    for (int k0 = span.begin / BLOCK_N * BLOCK_N; k0 < span.end; k0 += BLOCK_N, ring.next()) {
-      if (threadIdx.x != 0) continue;
-      load(kMap, s.k, s.k_full(ring.stage), s.k_empty(ring.stage), item, k0);
-      load(vMap, s.v, s.v_full(ring.stage), s.v_empty(ring.stage), item, k0);
-    }
-    __syncwarp();  // keeps the warp together for the dealer
-    item = nextItem;
-    span = nextSpan;
-  }
-  if (threadIdx.x == 0) dealer.finish();
-}
-#else
-DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap*, const TensorMap*) {
-  Ring<STAGES> ring;
-  Dealer dealer(s.dealer, a.counter);
-  if (threadIdx.x == 0) dealer.start();
+  const Dealer dealer(s.dealer);
+  Dealing dealing;
+  if (threadIdx.x == 0)
+    for (int i = 0; i < Dealer::AHEAD; ++i) dealing.put(a, dealer, i);
   __syncwarp();  // keeps the warp together for the dealer
-  Item item(a, dealer.get(0));
-  Span span = item.span(a);
-  auto rows_for = [&](const Item& i, int k0) {
-    return i.valid ? lane_row<BLOCK_N>(rows_of(a.kRows, i.b, key_head(a, i.h)), k0, a.Tk) : -1;
+  dealer.wait(0);
+  Turn turn = dealer.read(0);
+#if !IDENTITY
+  const bool side = uniform(threadIdx.x >= 64);  // two warps load keys, two values
+  const u32 tiles = side ? s.v : s.k, barriers = side ? s.v_full(0) : s.k_full(0);
+  const View& from = side ? a.v : a.k;
+  LaneRows<BLOCK_N, 2> rows;
+  auto ask = [&](const Turn& t, int k0) {
+    if (t.valid) rows.ask(rows_of(a.kRows, t.b, key_head(a, t.h)), k0, a.Tk);
   };
-  auto start = [](const Span& x) { return x.begin / BLOCK_N * BLOCK_N; };
-  int nextRow = rows_for(item, start(span));
-  for (int round = 0; item.valid; ++round) {
-    if (threadIdx.x == 0) dealer.advance(round);
+  ask(turn, first_tile(turn));
+#endif
+  for (int n = 0; turn.valid; ++n) {
+    if (threadIdx.x == 0) dealing.put(a, dealer, n + Dealer::AHEAD);
     __syncwarp();  // likewise
-    const Item nextItem(a, dealer.get(round + 1));
-    const Span nextSpan = nextItem.span(a);
-    const int hk = key_head(a, item.h);
-    for (int k0 = start(span); k0 < span.end; k0 += BLOCK_N, ring.next()) {
-      const int row = nextRow;
-      nextRow = k0 + BLOCK_N < span.end ? rows_for(item, k0 + BLOCK_N) : rows_for(nextItem, start(nextSpan));
-      barrier_wait(s.k_empty(ring.stage), ring.parity ^ 1);
-      gather_tile<BLOCK_N, PANELS, KEY_PANEL_BYTES>(s.k + ring.stage * KEY_BYTES, view_head<u16>(a.k, item.b, hk),
-                                                    a.k.row, row);
-      arrive_when_copied(s.k_full(ring.stage));
-      barrier_wait(s.v_empty(ring.stage), ring.parity ^ 1);
-      gather_tile<BLOCK_N, PANELS, KEY_PANEL_BYTES>(s.v + ring.stage * KEY_BYTES, view_head<u16>(a.v, item.b, hk),
-                                                    a.v.row, row);
-      arrive_when_copied(s.v_full(ring.stage));
+    dealer.wait(n + 1);
+    const int hk = key_head(a, turn.h);
+#if IDENTITY
+    for (int k0 = first_tile(turn); k0 < turn.span.end; k0 += BLOCK_N, ring.next()) {
+      if (threadIdx.x != 0) continue;
+      auto load = [&](const TensorMap* map, u32 tile, u32 full, u32 empty) {
+        barrier_wait(empty, ring.parity ^ 1);
+        barrier_expect(full, KEY_BYTES);
+        for (int p = 0; p < PANELS; ++p)
+          tensor_copy(tile + ring.stage * KEY_BYTES + p * KEY_PANEL_BYTES, map, full, p * 64, hk, k0, turn.b);
+      };
+      load(kMap, s.k, s.k_full(ring.stage), s.k_empty(ring.stage));
+      load(vMap, s.v, s.v_full(ring.stage), s.v_empty(ring.stage));
     }
-    if (span.begin >= span.end) nextRow = rows_for(nextItem, start(nextSpan));
-    item = nextItem;
-    span = nextSpan;
+    __syncwarp();  // likewise
+#else
+    const u16* base = view_head<u16>(from, turn.b, hk);
+    for (int k0 = first_tile(turn); k0 < turn.span.end; k0 += BLOCK_N, ring.next()) {
+      const LaneRows<BLOCK_N, 2> here = rows;  // asked for a tile ago
+      if (k0 + BLOCK_N < turn.span.end) {
+        ask(turn, k0 + BLOCK_N);
+      } else {
+        const Turn next = dealer.read(n + 1);
+        ask(next, first_tile(next));
+      }
+      const u32 full = barriers + ring.stage * 32;
+      barrier_wait(full + 8, ring.parity ^ 1);
+      here.gather<PANELS, KEY_PANEL_BYTES>(tiles + ring.stage * KEY_BYTES, base, from.row);
+      arrive_when_copied(full);
+    }
+#endif
+    const bool nothing = turn.span.begin >= turn.span.end;
+    dealer.done(n);
+    turn = dealer.read(n + 1);
+#if !IDENTITY
+    if (nothing) ask(turn, first_tile(turn));
+#endif
   }
   copy_wait<0>();
-  if (threadIdx.x == 0) dealer.finish();
+  if (threadIdx.x == 0) Dealer::finish(a.counter);
 }
-#endif
 
 // -- consumer ---------------------------------------------------------------------------------------------------------
 
-/** Row of q for this lane in a warpgroup's tile: asked for two items ahead. */
-DEVICE int query_row(const AttentionArgs& a, const Item& item, int consumer) {
-  return item.valid ? lane_row<64>(rows_of(a.qRows, item.b, item.h), item.first + consumer * 64, a.Tq) : -1;
+/** The rows of q for a warpgroup's gather: asked for two turns ahead. */
+DEVICE void ask_queries(const AttentionArgs& a, const Turn& t, int consumer, LaneRows<64, 4>& rows) {
+  if (t.valid) rows.ask(rows_of(a.qRows, t.b, t.h), t.first + consumer * 64, a.Tq);
 }
 
 /** Starts loading a warpgroup's 64 queries, their intervals and rows. */
-DEVICE void load_queries(const AttentionArgs& a, const Item& item, int first, int laneRow, u32 qTile, u32 rowTable) {
+DEVICE void load_queries(const AttentionArgs& a, const Turn& item, int first, const LaneRows<64, 4>& rows, u32 qTile, u32 rowTable) {
   const int thread = threadIdx.x & 127, lane = thread & 31;
-  gather_tile<64, PANELS, 8192>(qTile, view_head<u16>(a.q, item.b, item.h), a.q.row, laneRow);
-  if (lane < 16) shared_store(rowTable + 512 + ((thread >> 5) * 16 + lane) * 4, laneRow);
+  rows.gather<PANELS, 8192>(qTile, view_head<u16>(a.q, item.b, item.h), a.q.row);
+  if (lane < 16) shared_store(rowTable + 512 + ((thread >> 5) * 16 + lane) * 4, rows.row[0]);
   const int r = thread & 63;
   const int* bounds = index_row(thread < 64 ? a.lo : a.hi, item.b, item.h);
   const bool valid = first + r < a.Tq;
@@ -196,7 +191,7 @@ DEVICE void skip(const Shared& s, Ring<STAGES>& ring) {
 }
 
 /** Writes o and lse of 64 places through the (no longer needed) query tile. */
-DEVICE void store(const AttentionArgs& a, const Item& item, int first, const SoftmaxRows& softmax, const float* sums,
+DEVICE void store(const AttentionArgs& a, const Turn& item, int first, const SoftmaxRows& softmax, const float* sums,
                   u32 tile, u32 rowTable) {
   const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
   float weight[2];
@@ -251,27 +246,30 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
   const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
   const float scaleLog2 = a.scale * LOG2_E;
   Ring<STAGES> ring;
-  const Dealer dealer(s.dealer, a.counter);
-  Item item(a, dealer.get(0));
-  auto q_tile = [&](int round) { return s.q + (consumer * 2 + (round & 1)) * Q_BYTES; };
-  auto row_table = [&](int round) { return s.rows + (consumer * 2 + (round & 1)) * 768; };
-  if (item.valid)
-    load_queries(a, item, item.first + consumer * 64, query_row(a, item, consumer), q_tile(0), row_table(0));
-  Span span = item.span(a);
-  int next = dealer.get(1), nextRow = query_row(a, Item(a, next), consumer);
-  for (int round = 0; item.valid; ++round) {
+  const Dealer dealer(s.dealer);
+  auto q_tile = [&](int n) { return s.q + (consumer * 2 + (n & 1)) * Q_BYTES; };
+  auto row_table = [&](int n) { return s.rows + (consumer * 2 + (n & 1)) * 768; };
+  dealer.wait(0);
+  Turn item = dealer.read(0);
+  LaneRows<64, 4> rows;
+  ask_queries(a, item, consumer, rows);
+  if (item.valid) load_queries(a, item, item.first + consumer * 64, rows, q_tile(0), row_table(0));
+  dealer.wait(1);
+  ask_queries(a, dealer.read(1), consumer, rows);
+  for (int n = 0; item.valid; ++n) {
     const int first = item.first + consumer * 64;
-    const u32 qTile = q_tile(round), rowTable = row_table(round);
+    const Span span = item.span;
+    const u32 qTile = q_tile(n), rowTable = row_table(n);
     copy_wait<0>();
     async_fence();
-    named_barrier<128>(1 + consumer);  // guards this item's queries and row table: all have landed
+    named_barrier<128>(1 + consumer);  // guards this turn's queries and row table: all have landed
 
-    const Item nextItem(a, next);
-    const Span nextSpan = nextItem.span(a);
-    if (nextItem.valid)
-      load_queries(a, nextItem, nextItem.first + consumer * 64, nextRow, q_tile(round + 1), row_table(round + 1));
-    next = dealer.get(round + 2);
-    nextRow = query_row(a, Item(a, next), consumer);
+    const Turn next = dealer.read(n + 1);
+    if (next.valid) {
+      load_queries(a, next, next.first + consumer * 64, rows, q_tile(n + 1), row_table(n + 1));
+      dealer.wait(n + 2);
+      ask_queries(a, dealer.read(n + 2), consumer, rows);
+    }
     const TileRange own = own_range(rowTable, first, a.Tq);
     int rowLo[2], rowHi[2];
 #pragma unroll
@@ -344,8 +342,8 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
     named_barrier<128>(1 + consumer);  // guards the query tile: no product of this item reads it any more
     store(a, item, first, softmax, sums, qTile, rowTable);
     named_barrier<128>(1 + consumer);  // guards the query tile and the row table: read out before they are loaded again
-    item = nextItem;
-    span = nextSpan;
+    dealer.done(n);
+    item = dealer.read(n + 1);
   }
 }
 
@@ -356,12 +354,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   const Shared s(memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; ++i) {
-      barrier_init(s.k_full(i), IDENTITY ? 1 : 128);
-      barrier_init(s.v_full(i), IDENTITY ? 1 : 128);
+      barrier_init(s.k_full(i), IDENTITY ? 1 : 64);
+      barrier_init(s.v_full(i), IDENTITY ? 1 : 64);
       barrier_init(s.k_empty(i), RELEASES);
       barrier_init(s.v_empty(i), RELEASES);
     }
-    Dealer(s.dealer, a.counter).init(CONSUMERS * 4 + (IDENTITY ? 1 : 4));
+    Dealer(s.dealer).init(CONSUMERS * 4 + (IDENTITY ? 1 : 4));
     barrier_init_fence();
   }
   __syncthreads();  // guards the barriers: they are initialised

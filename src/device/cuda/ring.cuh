@@ -3,6 +3,7 @@
 #pragma once
 #include "common.cuh"
 #include "hopper.cuh"
+#include "tile_range.cuh"
 
 /** A place in a ring of COUNT stages: `parity` flips each time round, as mbarrier phases do. */
 template <int COUNT> struct Ring {
@@ -35,69 +36,86 @@ DEVICE void release(u32 barrier) {
   if ((threadIdx.x & 31) == 0) barrier_arrive(barrier);
 }
 
+/** Lets a barrier count this thread as arrived when the copies it has started so far have landed. */
+DEVICE void arrive_when_copied(u32 barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
+/** A turn of a persistent block: a tile of places of one head, and what they see of the other side. */
+struct Turn {
+  int b, h, first;
+  bool valid;
+  Span span;
+};
+
 /**
- * Deals items to persistent blocks through a counter in global memory, some rounds ahead, so that nobody waits for it:
- * the first producer thread asks, and every warp reads each round's item from a slot in shared memory. (Dealt in turn
- * instead, hashed heads gave some blocks a third more work than others.)
+ * Deals turns to persistent blocks, some ahead, so that nobody waits: one producer thread asks a counter in global memory
+ * for the next item, and leaves each turn's record in a slot of shared memory; every warp reads it from there. (Items
+ * dealt in a fixed order instead gave some blocks a third more work than others on hashed heads.)
  */
 struct Dealer {
-  static constexpr int SLOTS = 8, AHEAD = 3, BYTES = SLOTS * 24;
+  static constexpr int SLOTS = 8, AHEAD = 3, BYTES = SLOTS * 48;
   u32 base;
-  int* counter;
-  int held;  // the item asked for last, not yet in a slot
 
-  DEVICE Dealer(u32 at, int* count) : base(at), counter(count) {}
+  DEVICE explicit Dealer(u32 at) : base(at) {}
   DEVICE u32 full(int n) const { return base + (n & (SLOTS - 1)) * 16; }
   DEVICE u32 empty(int n) const { return full(n) + 8; }
-  DEVICE u32 slot(int n) const { return base + SLOTS * 16 + (n & (SLOTS - 1)) * 8; }
+  DEVICE u32 record(int n) const { return base + SLOTS * 16 + (n & (SLOTS - 1)) * 32; }
   DEVICE int parity(int n) const { return n / SLOTS & 1; }
 
-  /** readers: warps that read every item. */
+  /** readers: warps that release every turn. */
   DEVICE void init(int readers) const {
     for (int i = 0; i < SLOTS; ++i) {
-      barrier_init(full(i), 1);
+      barrier_init(full(i), 2);
       barrier_init(empty(i), readers);
     }
   }
-  DEVICE int ask() const { return gridDim.x + atomicAdd(counter, 1); }
-  DEVICE void put(int round, int item) const {
-    barrier_wait(empty(round), parity(round) ^ 1);
-    shared_store(slot(round), item);
-    barrier_arrive(full(round));
+
+  // By the dealing thread.
+  DEVICE static int ask(int* counter) { return gridDim.x + atomicAdd(counter, 1); }
+  DEVICE void put(int n, int b, int h, int first, const int* begin, const int* end) const {
+    barrier_wait(empty(n), parity(n) ^ 1);
+    const u32 to = record(n);
+    shared_store(to, 1);
+    shared_store(to + 4, b);
+    shared_store(to + 8, h);
+    shared_store(to + 12, first);
+    copy4_async(to + 16, begin, true);
+    copy4_async(to + 20, end, true);
+    barrier_arrive(full(n));  // for the stores
+    arrive_when_copied(full(n));
   }
-  /** By one thread, before any round. */
-  DEVICE void start() {
-    put(0, blockIdx.x);
-    for (int i = 1; i < AHEAD; ++i) put(i, ask());
-    held = ask();
+  DEVICE void put_end(int n) const {
+    barrier_wait(empty(n), parity(n) ^ 1);
+    shared_store(record(n), 0);
+    barrier_arrive(full(n));
+    barrier_arrive(full(n));
   }
-  /** By the same thread, in every round. */
-  DEVICE void advance(int round) {
-    put(round + AHEAD, held);
-    held = ask();
-  }
-  /** By the same thread, at the end: the last block sets the counter back. */
-  DEVICE void finish() const {
+  /** At the end: the last block sets the counter back. */
+  DEVICE static void finish(int* counter) {
     __threadfence();
     if (atomicAdd(counter + 1, 1) == gridDim.x - 1) counter[0] = counter[1] = 0;
   }
-  /** By every reading warp, once a round, at most AHEAD - 1 rounds ahead of the producer's. */
-  DEVICE int get(int round) const {
-    barrier_wait(full(round), parity(round));
-    const int item = shared_int(slot(round));
-    __syncwarp();  // guards the slot: the whole warp has read it
-    release(empty(round));
-    return uniform(item);
+
+  // By whole warps: wait before the first reading, release after the last.
+  DEVICE void wait(int n) const { barrier_wait(full(n), parity(n)); }
+  DEVICE Turn read(int n) const {
+    Turn t;
+    t.valid = uniform(shared_int(record(n))) != 0;
+    t.b = uniform(shared_int(record(n) + 4));
+    t.h = uniform(shared_int(record(n) + 8));
+    t.first = uniform(shared_int(record(n) + 12));
+    t.span = Span(uniform(shared_int(record(n) + 16)), uniform(shared_int(record(n) + 20)));
+    return t;
+  }
+  DEVICE void done(int n) const {
+    __syncwarp();  // guards the record: the whole warp has read it
+    release(empty(n));
   }
 };
 
 DEVICE const int* rows_of(const Index& x, int b, int h) { return x.data ? index_row(x, b, h) : nullptr; }
 DEVICE int key_head(const AttentionArgs& a, int h) { return (int)((i64)h * a.Hk / a.H); }
-
-/** Lets a barrier count this thread as arrived when the copies it has started so far have landed. */
-DEVICE void arrive_when_copied(u32 barrier) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
-}
 
 /** Waits for a tile. Gathered copies are ordinary writes: the fence lets the tensor cores see them. */
 DEVICE void wait_tile(u32 barrier, int parity) {
@@ -108,26 +126,41 @@ DEVICE void wait_tile(u32 barrier, int parity) {
 }
 
 /**
- * The row that this lane holds for a warpgroup's gather of ROWS places: warp w serves places w * ROWS/4 .., lane l holds
- * that of place l among them; -1 beyond `end`. Asked for a tile ahead, so that its latency hides.
+ * The rows that a lane holds for a gather of ROWS places by WARPS warps: warp w serves places w * SHARE .., lane l holds
+ * that of place l (and l + 32, ..) among them; -1 beyond `end`. Asked for a tile ahead, so that the latency hides.
  */
-template <int ROWS> DEVICE int lane_row(const int* rows, int first, int end) {
-  constexpr int SHARE = ROWS / 4;
-  const int place = first + (threadIdx.x >> 5 & 3) * SHARE + (threadIdx.x & (SHARE - 1));
-  return place < end ? row_at(rows, place) : -1;
-}
+template <int ROWS, int WARPS> struct LaneRows {
+  static constexpr int SHARE = ROWS / WARPS, COUNT = (SHARE + 31) / 32;
+  int row[COUNT];
 
-/** Gathers ROWS rows of 64 * PANELS features to swizzled tiles, PANEL_BYTES apart; zeros where a row is -1. */
-template <int ROWS, int PANELS, int PANEL_BYTES>
-DEVICE void gather_tile(u32 tile, const u16* base, i64 rowStride, int laneRow) {
-  constexpr int SHARE = ROWS / 4;
-  const int lane = threadIdx.x & 31, chunk = lane & 7, warpFirst = (threadIdx.x >> 5 & 3) * SHARE;
+  DEVICE LaneRows() {
 #pragma unroll
-  for (int i = 0; i < SHARE; i += 4) {
-    const int row = __shfl_sync(0xffffffffu, laneRow, i + (lane >> 3));
-    const u16* from = base + (row >= 0 ? row * rowStride : 0) + chunk * 8;
-    const u32 to = tile + swizzle(warpFirst + i + (lane >> 3), chunk);
-#pragma unroll
-    for (int p = 0; p < PANELS; ++p) copy16_async(to + p * PANEL_BYTES, from + p * 64, row >= 0);
+    for (int i = 0; i < COUNT; ++i) row[i] = -1;
   }
-}
+  DEVICE static int first_place() { return (threadIdx.x >> 5 & (WARPS - 1)) * SHARE; }
+  DEVICE void ask(const int* rows, int first, int end) {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      const int place = first + first_place() + i * 32 + (threadIdx.x & 31 & (SHARE - 1));
+      row[i] = place < end ? row_at(rows, place) : -1;
+    }
+  }
+  /** Starts copying rows of 64 * PANELS features to swizzled tiles, PANEL_BYTES apart; zeros where a row is -1. */
+  template <int PANELS, int PANEL_BYTES> DEVICE void gather(u32 tile, const u16* base, i64 rowStride) const {
+    const int lane = threadIdx.x & 31, stride = (int)rowStride;
+    const u16* chunk = base + (lane & 7) * 8;
+    // Few at a time: a producer has few registers.
+#pragma unroll
+    for (int c = 0; c < COUNT; ++c) {
+      u32 to = tile + swizzle(first_place() + c * 32 + (lane >> 3), lane & 7);
+#pragma unroll 2
+      for (int i = 0; i < (SHARE < 32 ? SHARE : 32); i += 4) {
+        const int r = __shfl_sync(0xffffffffu, row[c], i + (lane >> 3));
+        const u16* from = chunk + (i64)max(r, 0) * stride;
+#pragma unroll
+        for (int p = 0; p < PANELS; ++p) copy16_async(to + p * PANEL_BYTES, from + p * 64, r >= 0);
+        to = (to + 512) ^ 64;  // four rows on: the swizzle turns bit 2 of the chunk
+      }
+    }
+  }
+};
