@@ -42,12 +42,14 @@ for kind in "" _id _f16 _f16_id; do
 128 2 128 2 40 232
 128 3 64 3 32 160
 SHAPES
+  load=72 compute=216  # gathering needs registers, bulk copies do not
+  [[ $kind == *id ]] && load=40 compute=232
   for dq in 1 0; do
     tail=d64$kind
     [ $dq = 0 ] && tail=nodq_$tail
     compile 90a attention_backward_scratch_$tail attention_backward_scratch -DHEAD_DIM=64 -DWITH_DQ=$dq "${flags[@]}"
     compile 90a attention_backward_sm90_$tail attention_backward_sm90 -DHEAD_DIM=64 -DSTAGES=4 \
-      -DREGISTERS_LOAD=${BACKWARD_LOAD:-40} -DREGISTERS_COMPUTE=${BACKWARD_COMPUTE:-232} -DWITH_DQ=$dq "${flags[@]}"
+      -DREGISTERS_LOAD=$load -DREGISTERS_COMPUTE=$compute -DWITH_DQ=$dq "${flags[@]}"
   done
 done
 compile "$mma_arch" attention_delta attention_delta

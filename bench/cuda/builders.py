@@ -27,10 +27,10 @@ def lsh(x, rotations, buckets, out=None):
 class Builder:
     """The staircase of a rule without documents; holds its tables, so that building allocates nothing."""
 
-    def __init__(self, B, Tq, Tk, H, Hk, group_count, shared=False, device="cuda"):
+    def __init__(self, B, Tq, Tk, H, Hk, group_count, shared=False, stage=True, device="cuda"):
         """shared: queries and keys have the same groups, and one order serves both."""
         table = lambda *shape: torch.full(shape, -7, dtype=torch.int32, device=device)
-        self.shape, self.group_count, self.shared = (B, Tq, Tk, H, Hk), group_count, shared
+        self.shape, self.group_count, self.shared, self.stage = (B, Tq, Tk, H, Hk), group_count, shared, stage
         self.q_rows, self.q_starts = table(B, H, Tq), table(B, H, group_count + 1)
         self.k_rows, self.k_starts = ((self.q_rows, self.q_starts) if shared else
                                       (table(B, Hk, Tk), table(B, Hk, group_count + 1)))
@@ -38,9 +38,11 @@ class Builder:
 
     def order(self, groups, rows, starts):
         B, T, H = groups.shape
-        args = struct.pack("PqqqPPiii", pointer(groups), *groups.stride(), pointer(rows), pointer(starts), H, T,
-                           self.group_count) + bytes(4)
-        kernel("staircase_order", "staircase", 32 * (self.group_count + 1) * 4).launch((H, B), 1024, args)
+        staged = int(T <= 65536 and self.stage)
+        args = struct.pack("PqqqPPiiii", pointer(groups), *groups.stride(), pointer(rows), pointer(starts), H, T,
+                           self.group_count, staged)
+        shared_bytes = 32 * (self.group_count + 1) * 4 + (2 * T if staged else 0)
+        kernel("staircase_order", "staircase", shared_bytes).launch((H, B), 1024, args)
 
     def build(self, q_groups, k_groups=None, near=0, far=NO_LIMIT, chunk=NO_LIMIT):
         B, Tq, Tk, H, Hk = self.shape

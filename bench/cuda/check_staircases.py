@@ -22,7 +22,10 @@ def check_staircase(rng):
                                      rng.choice(count, size=(B, T, heads), p=rng.dirichlet(np.full(count, skew))))
     q_groups, k_groups = draw(Tq, H), draw(Tk, Hk)
     near, far = int(rng.integers(0, 3)), None if rng.random() < 0.6 else int(rng.integers(3, 300))
-    x = Builder(B, Tq, Tk, H, Hk, count)
+    one_order = Tq == Tk and group == 1 and rng.random() < 0.5
+    if one_order:
+        q_groups = k_groups
+    x = Builder(B, Tq, Tk, H, Hk, count, one_order, bool(rng.random() < 0.7))
     to = lambda g: torch.tensor(g, dtype=torch.int32, device="cuda")
     got = x.build(to(q_groups), to(k_groups), near, NO_LIMIT if far is None else far)
     inside = lambda g: np.where((g >= 0) & (g < count), g, -1)

@@ -36,7 +36,7 @@ def attend(q, k, v, mask, scale, dout, dtype):
     dq = (ds @ kk) * scale
     fold = lambda x: x.unflatten(1, (-1, group)).sum(2)
     dk, dv = fold((ds.transpose(-1, -2) @ q).double()) * scale, fold((p.to(dtype).transpose(-1, -2) @ dout).double())
-    back = lambda x: x.double().transpose(1, 2)
+    back = lambda x: x.to(dtype).double().transpose(1, 2)  # outputs have the type of the inputs
     return dict(o=back(o), lse=lse.double(), dq=back(dq), dk=back(dk), dv=back(dv))
 
 

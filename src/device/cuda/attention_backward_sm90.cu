@@ -102,10 +102,10 @@ DEVICE void ask_queries(const AttentionArgs& a, const Turn& t, int m0, QueryRows
 }
 
 DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int round,
-                      const KeyRows& rows, bool side) {
+                      const KeyRows& rows, bool side, Announcer& announcer) {
   const int buffer = round & 1, hk = key_head(a, t.h);
   const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, full = s.keys_full(buffer);
-  barrier_wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
+  announcer.wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
 #if IDENTITY
   if (threadIdx.x == 0) {
     barrier_expect(full, 2 * KEY_BYTES);
@@ -117,15 +117,15 @@ DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps,
 #else
   const View& from = side ? a.v : a.k;
   rows.gather<1, 0>(side ? vTile : kTile, view_head<u16>(from, t.b, hk), from.row);
-  arrive_when_copied(full);
+  announcer.step(full);
 #endif
 }
 
 /** The queries that each of the item's keys is seen by; none for keys that do not exist. */
-DEVICE void load_bounds(const AttentionArgs& a, const Shared& s, const Turn& t, int turn) {
+DEVICE void load_bounds(const AttentionArgs& a, const Shared& s, const Turn& t, int turn, Announcer& announcer) {
   const int buffer = turn & 1, place = t.first + threadIdx.x;
   const bool valid = place < a.Tk;
-  barrier_wait(s.bounds_empty(buffer), (turn >> 1 & 1) ^ 1);
+  announcer.wait(s.bounds_empty(buffer), (turn >> 1 & 1) ^ 1);
   const u32 to = s.bounds + buffer * BOUNDS_BYTES + threadIdx.x * 4;
   copy4_async(to, index_row(a.qLo, t.b, t.h) + (valid ? place : 0), valid);
   copy4_async(to + BLOCK_N * 4, index_row(a.qHi, t.b, t.h) + (valid ? place : 0), valid);
@@ -133,7 +133,7 @@ DEVICE void load_bounds(const AttentionArgs& a, const Shared& s, const Turn& t, 
 }
 
 DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int m0,
-                         const QueryRows& rows, bool side, const Ring<STAGES>& ring) {
+                         const QueryRows& rows, bool side, Announcer& announcer, const Ring<STAGES>& ring) {
   const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
   const float* stats = a.stats + (i64)(t.b * a.H + t.h) * qTiles * (BLOCK_M * 2) + m0 * 2;
   const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
@@ -147,11 +147,11 @@ DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& ma
     bulk_copy(statsAt, stats, STATS_BYTES, full);
   }
 #else
-  barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
+  announcer.wait(s.empty(ring.stage), ring.parity ^ 1);
   const View& from = side ? a.dout : a.q;
   rows.gather<1, 0>(side ? doutTile : qTile, view_head<u16>(from, t.b, t.h), from.row);
   if (threadIdx.x < STATS_BYTES / 16) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
-  arrive_when_copied(full);
+  announcer.step(full);
 #endif
 }
 
@@ -168,6 +168,7 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
   const bool side = uniform(threadIdx.x >= 64);
   KeyRows keyRows;
   QueryRows rows;
+  Announcer announcer;
   ask_keys(a, turn, keyRows);
   ask_queries(a, turn, first_tile(turn), rows);
   int round = 0;
@@ -175,8 +176,8 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
     if (threadIdx.x == 0) dealing.put(a, dealer, n + Dealer::AHEAD);
     __syncwarp();  // likewise
     dealer.wait(n + 1);
-    if (turn.h % group == 0) load_keys(a, s, maps, turn, round++, keyRows, side);
-    load_bounds(a, s, turn, n);
+    if (turn.h % group == 0) load_keys(a, s, maps, turn, round++, keyRows, side, announcer);
+    load_bounds(a, s, turn, n, announcer);
     ask_keys(a, dealer.read(n + 1), keyRows);
     for (int m0 = first_tile(turn); m0 < turn.span.end; m0 += BLOCK_M, ring.next()) {
       const QueryRows here = rows;
@@ -186,14 +187,17 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
         const Turn next = dealer.read(n + 1);
         ask_queries(a, next, first_tile(next), rows);
       }
-      load_queries(a, s, maps, turn, m0, here, side, ring);
+      load_queries(a, s, maps, turn, m0, here, side, announcer, ring);
     }
     const bool nothing = turn.span.begin >= turn.span.end;
     dealer.done(n);
     turn = dealer.read(n + 1);
-    if (nothing) ask_queries(a, turn, first_tile(turn), rows);
+    if (nothing) {
+      announcer.flush();  // the dealer must not wait for who waits for what is owed
+      ask_queries(a, turn, first_tile(turn), rows);
+    }
   }
-  copy_wait<0>();
+  announcer.flush();
   if (threadIdx.x == 0) Dealer::finish(a.counter);
 }
 
@@ -287,7 +291,7 @@ struct Consumer {
 
 /** One query head of an item, for one consumer: what stays the same from tile to tile. */
 struct Head {
-  Span range;
+  Span range, own;         // of the item's keys, of this warpgroup's
   int fullBegin, fullEnd;  // queries that all of this warpgroup's keys are seen by
   int rowLo[2], rowHi[2];
   u32 keys, ownKeys, ownValues;
@@ -303,6 +307,7 @@ struct Head {
     barrier_wait(s.bounds_full(turn & 1), turn >> 1 & 1);
     const int last = min(BLOCK_N, a.Tk - item.first) - 1;
     range = item.span;
+    if (offset <= last) own = Span(uniform(lo(offset)), uniform(hi(min(offset + 63, last))));
     const bool whole = offset + 63 <= last;
     fullBegin = whole ? uniform(lo(offset + 63)) : 0x7fffffff;
     fullEnd = whole ? uniform(hi(offset)) : 0;
@@ -324,7 +329,7 @@ struct Head {
 
 /** Asks for the scores and dp of a query tile. */
 DEVICE void ask_scores(const Shared& s, const Head& head, const Ring<STAGES>& ring, float* scores, float* dp) {
-  wait_tile(s.full(ring.stage), ring.parity);
+  barrier_wait(s.full(ring.stage), ring.parity);
   pin<32>(scores);
   pin<32>(dp);
   product_fence();
@@ -340,26 +345,23 @@ DEVICE void softmax_tile(const Shared& s, const Head& head, int m0, const Ring<S
   weigh(scores, dp, s.stats + ring.stage * STATS_BYTES, head.scaleLog2, lane);
 }
 
+/** Shows the packed score gradients to both warpgroups. */
+DEVICE void share_tile(const Shared& s, const Consumer& c) {
+  const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
+  share_gradients(s.gradients + (c.turn & 1) * GRADIENT_BYTES, c.index * 64 + warpRow, c.ds, lane);
+  async_fence();
+}
+
 DEVICE void pack_tile(const Shared& s, Consumer& c, const float* scores, const float* dp) {
   pack_operand<STEPS>(c.p, scores);
   pack_operand<STEPS>(c.ds, dp);
 #if WITH_DQ
-  const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
-  share_gradients(s.gradients + (c.turn & 1) * GRADIENT_BYTES, c.index * 64 + warpRow, c.ds, lane);
-  async_fence();
+  share_tile(s, c);
 #endif
 }
 
-/** Asks for the products of a tile whose weights are packed: dk and dv in one group, dq in another. */
-DEVICE void ask_products(const Shared& s, const Head& head, int m0, int stage, Consumer& c) {
-  pin<16>(c.p);
-  pin<16>(c.ds);
-  pin<32>(c.dv);
-  pin<32>(c.dk);
-  product_fence();
-  weight_product(c.dv, c.p, s.dout + stage * QUERY_BYTES);
-  weight_product(c.dk, c.ds, s.q + stage * QUERY_BYTES);
-  product_commit();
+/** Asks for this warpgroup's half of a tile's dq, once both warpgroups' score gradients are there. */
+DEVICE void ask_dq(const Shared& s, const Head& head, int m0, Consumer& c) {
 #if WITH_DQ
   named_barrier<BOTH>(BARRIER_GRADIENTS);  // guards the gradients: both warpgroups have written theirs
   const u64 left = column_operand(s.gradients + (c.turn & 1) * GRADIENT_BYTES, 0);
@@ -375,34 +377,65 @@ DEVICE void ask_products(const Shared& s, const Head& head, int m0, int stage, C
 #endif
 }
 
-/** One query head of an item: each tile's softmax runs under the products of the tile before. */
-DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<STAGES>& ring) {
-  int m0 = head.range.begin / BLOCK_M * BLOCK_M;
-  if (m0 >= head.range.end) return;
-  float scores[32], dp[32];
-  ask_scores(s, head, ring, scores, dp);
-  product_wait<0>();
-  pin<32>(scores);
-  pin<32>(dp);
-  softmax_tile(s, head, m0, ring, scores, dp);
-  pack_tile(s, c, scores, dp);
-  for (m0 += BLOCK_M; m0 < head.range.end; m0 += BLOCK_M) {
-    const int before = ring.stage;
-    ring.next();
-    ask_scores(s, head, ring, scores, dp);
-    ask_products(s, head, m0 - BLOCK_M, before, c);
-    product_wait<1 + WITH_DQ>();
-    pin<32>(scores);
-    pin<32>(dp);
-    softmax_tile(s, head, m0, ring, scores, dp);
-    c.finish_products();
-    release(s.empty(before));
-    pack_tile(s, c, scores, dp);
-  }
-  ask_products(s, head, m0 - BLOCK_M, ring.stage, c);
+/** Asks for the products of a tile whose weights are packed: dk and dv in one group, dq in another. */
+DEVICE void ask_products(const Shared& s, const Head& head, int m0, int stage, Consumer& c) {
+  pin<16>(c.p);
+  pin<16>(c.ds);
+  pin<32>(c.dv);
+  pin<32>(c.dk);
+  product_fence();
+  weight_product(c.dv, c.p, s.dout + stage * QUERY_BYTES);
+  weight_product(c.dk, c.ds, s.q + stage * QUERY_BYTES);
+  product_commit();
+  ask_dq(s, head, m0, c);
+}
+
+/** A tile that sees none of this warpgroup's keys: its part of dq alone, from gradients of zero. */
+DEVICE void pass_tile(const Shared& s, const Head& head, int m0, Consumer& c, Ring<STAGES>& ring) {
+  barrier_wait(s.full(ring.stage), ring.parity);
+#if WITH_DQ
+#pragma unroll
+  for (int i = 0; i < 16; ++i) c.ds[i] = 0;
+  share_tile(s, c);
+  ask_dq(s, head, m0, c);
+#endif
   c.finish_products();
   release(s.empty(ring.stage));
   ring.next();
+}
+
+/** One query head of an item: each tile's softmax runs under the products of the tile before. */
+DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<STAGES>& ring) {
+  int m0 = head.range.begin / BLOCK_M * BLOCK_M;
+  const int end = head.own.begin < head.own.end ? head.own.end : 0;
+  for (; m0 < head.range.end && m0 + BLOCK_M <= head.own.begin; m0 += BLOCK_M) pass_tile(s, head, m0, c, ring);
+  if (m0 < end) {
+    float scores[32], dp[32];
+    ask_scores(s, head, ring, scores, dp);
+    product_wait<0>();
+    pin<32>(scores);
+    pin<32>(dp);
+    softmax_tile(s, head, m0, ring, scores, dp);
+    pack_tile(s, c, scores, dp);
+    for (m0 += BLOCK_M; m0 < end; m0 += BLOCK_M) {
+      const int before = ring.stage;
+      ring.next();
+      ask_scores(s, head, ring, scores, dp);
+      ask_products(s, head, m0 - BLOCK_M, before, c);
+      product_wait<1 + WITH_DQ>();
+      pin<32>(scores);
+      pin<32>(dp);
+      softmax_tile(s, head, m0, ring, scores, dp);
+      c.finish_products();
+      release(s.empty(before));
+      pack_tile(s, c, scores, dp);
+    }
+    ask_products(s, head, m0 - BLOCK_M, ring.stage, c);
+    c.finish_products();
+    release(s.empty(ring.stage));
+    ring.next();
+  }
+  for (; m0 < head.range.end; m0 += BLOCK_M) pass_tile(s, head, m0, c, ring);
 }
 
 DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
@@ -420,7 +453,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
     if (turn.h % group == 0) {
 #pragma unroll
       for (int i = 0; i < 32; ++i) c.dk[i] = c.dv[i] = 0.f;
-      wait_tile(s.keys_full(buffer), round >> 1 & 1);
+      barrier_wait(s.keys_full(buffer), round >> 1 & 1);
     }
     consume_head(s, Head(a, s, turn, buffer, n, index), c, ring);
     if (turn.h % group != group - 1) continue;

@@ -81,6 +81,7 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kM
   const bool side = uniform(threadIdx.x >= 64);  // two warps load keys, two values
   const u32 tiles = side ? s.v : s.k, barriers = side ? s.v_full(0) : s.k_full(0);
   const View& from = side ? a.v : a.k;
+  Announcer announcer;
   LaneRows<BLOCK_N, 2> rows;
   auto ask = [&](const Turn& t, int k0) {
     if (t.valid) rows.ask(rows_of(a.kRows, t.b, key_head(a, t.h)), k0, a.Tk);
@@ -116,19 +117,24 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kM
         ask(next, first_tile(next));
       }
       const u32 full = barriers + ring.stage * 32;
-      barrier_wait(full + 8, ring.parity ^ 1);
+      announcer.wait(full + 8, ring.parity ^ 1);
       here.gather<PANELS, KEY_PANEL_BYTES>(tiles + ring.stage * KEY_BYTES, base, from.row);
-      arrive_when_copied(full);
+      announcer.step(full);
     }
 #endif
     const bool nothing = turn.span.begin >= turn.span.end;
     dealer.done(n);
     turn = dealer.read(n + 1);
 #if !IDENTITY
-    if (nothing) ask(turn, first_tile(turn));
+    if (nothing) {
+      announcer.flush();  // the dealer must not wait for who waits for what is owed
+      ask(turn, first_tile(turn));
+    }
 #endif
   }
-  copy_wait<0>();
+#if !IDENTITY
+  announcer.flush();
+#endif
   if (threadIdx.x == 0) Dealer::finish(a.counter);
 }
 
@@ -291,7 +297,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
       float acc[SCORES], factor[2];
       u32 weights[SCORES / 2];
       // First tile: scores and softmax alone.
-      wait_tile(s.k_full(ring.stage), ring.parity);
+      barrier_wait(s.k_full(ring.stage), ring.parity);
       scores(acc, qTile, s.k + ring.stage * KEY_BYTES);
       product_commit();
       product_wait<0>();
@@ -304,13 +310,13 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
       for (k0 += BLOCK_N; k0 < last; k0 += BLOCK_N) {
         Ring<STAGES> before = ring;
         ring.next();
-        wait_tile(s.k_full(ring.stage), ring.parity);
+        barrier_wait(s.k_full(ring.stage), ring.parity);
         pin<SCORES>(acc);
         pin<SCORES / 2>(weights);
         pin<SUMS>(sums);
         scores(acc, qTile, s.k + ring.stage * KEY_BYTES);
         product_commit();
-        wait_tile(s.v_full(before.stage), before.parity);
+        barrier_wait(s.v_full(before.stage), before.parity);
         weigh(sums, weights, s.v + before.stage * KEY_BYTES);
         product_commit();
         product_wait<1>();
@@ -326,7 +332,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
         for (int i = 0; i < SUMS; ++i) sums[i] *= factor[i >> 1 & 1];
         pack_operand<BLOCK_N / 16>(weights, acc);
       }
-      wait_tile(s.v_full(ring.stage), ring.parity);
+      barrier_wait(s.v_full(ring.stage), ring.parity);
       pin<SCORES / 2>(weights);
       pin<SUMS>(sums);
       weigh(sums, weights, s.v + ring.stage * KEY_BYTES);

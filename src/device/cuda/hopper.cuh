@@ -28,6 +28,12 @@ DEVICE void barrier_wait(u32 barrier, int parity) {
       "again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again;}\n" ::"r"(barrier), "r"(parity) : "memory");
 }
+DEVICE bool barrier_test(u32 barrier, int parity) {
+  int done;
+  asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2; selp.s32 %0, 1, 0, p;}"
+               : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
+  return done;
+}
 /** Makes mbarrier_init visible to the copy engine. */
 DEVICE void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 /** Orders this thread's plain writes to shared memory before what the tensor cores or the copy engine read next. */

@@ -49,12 +49,13 @@ DEVICE void better(float& value, int& index, float otherValue, int otherIndex) {
 }
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) lsh_buckets(const __grid_constant__ LshArgs a) {
-  extern __shared__ __align__(16) u16 parts[];
+  extern __shared__ __align__(128) u16 parts[];
   const int h = blockIdx.y, b = blockIdx.z, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   load_rotations(a, h, parts);
   __syncthreads();  // guards the rotations: all parts are written
 
   const u16* x = view_head<u16>(a.x, b, h);
+  const u32 rotations = shared_address(parts);
   for (int round = 0; round < ROUNDS; ++round) {
     const int first = ((blockIdx.x * ROUNDS + round) * WARPS + warp) * 16;
     if (first >= a.T) return;
@@ -73,9 +74,12 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) lsh_buckets(const __gri
 #pragma unroll
       for (int p = 0; p < PARTS; ++p)
 #pragma unroll
-        for (int k = 0; k < DEPTH_STEPS; ++k) {
-          const u16* right = parts + (p * COLUMNS + n + (lane >> 2)) * STRIDE + k * 16 + (lane & 3) * 2;
-          mma(sums[p], left[k], *(const u32*)right, *(const u32*)(right + 8));
+        for (int k = 0; k < DEPTH_STEPS; k += 2) {
+          u32 right[4];  // two steps' operands at once; the last of an odd count stands twice
+          const int step = min(k * 2 + (lane >> 3), DEPTH_STEPS * 2 - 1);
+          load_matrix(right, rotations + ((p * COLUMNS + n + (lane & 7)) * STRIDE + step * 8) * 2);
+          mma(sums[p], left[k], right[0], right[1]);
+          if (k + 1 < DEPTH_STEPS) mma(sums[p], left[k + 1], right[2], right[3]);
         }
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -84,8 +88,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) lsh_buckets(const __gri
         for (int p = PARTS - 2; p >= 0; --p) value = fmaf(value, 1.f / PART_SCALE, sums[p][i]);
         const int column = n + (lane & 3) * 2 + (i & 1);
         if (column < HALF) {
-          better(best[i >> 1], bucket[i >> 1], value, column);
-          better(best[i >> 1], bucket[i >> 1], -value, column + HALF);
+          better(best[i >> 1], bucket[i >> 1], fabsf(value), value < 0.f ? column + HALF : column);
         }
       }
     }

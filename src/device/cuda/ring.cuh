@@ -117,13 +117,42 @@ struct Dealer {
 DEVICE const int* rows_of(const Index& x, int b, int h) { return x.data ? index_row(x, b, h) : nullptr; }
 DEVICE int key_head(const AttentionArgs& a, int h) { return (int)((i64)h * a.Hk / a.H); }
 
-/** Waits for a tile. Gathered copies are ordinary writes: the fence lets the tensor cores see them. */
-DEVICE void wait_tile(u32 barrier, int parity) {
-  barrier_wait(barrier, parity);
-#if !IDENTITY
-  async_fence();
-#endif
-}
+/**
+ * Announces gathered tiles: when this thread's copies to one have landed, fences them for the tensor cores (they are
+ * ordinary writes; fencing on the consumers' side cost a quarter of the forward), and arrives. That is LAG steps late, so
+ * that copies stay in flight, or as soon as the producer has to wait.
+ */
+struct Announcer {
+  static constexpr int LAG = 2;
+  u32 owed[LAG] = {};  // barriers, the oldest first; 0 for none
+
+  /** The copies that this thread started since the last step belong to `barrier`. */
+  DEVICE void step(u32 barrier) {
+    copy_commit();
+    if (owed[0]) {
+      copy_wait<LAG>();
+      async_fence();
+      barrier_arrive(owed[0]);
+    }
+    owed[0] = owed[1];
+    owed[1] = barrier;
+  }
+  DEVICE void flush() {
+    copy_wait<0>();
+    async_fence();
+#pragma unroll
+    for (int i = 0; i < LAG; ++i) {
+      if (owed[i]) barrier_arrive(owed[i]);
+      owed[i] = 0;
+    }
+  }
+  /** Waits for a stage to be free; whoever must free it may be waiting for what is owed. */
+  DEVICE void wait(u32 barrier, int parity) {
+    if (barrier_test(barrier, parity)) return;
+    flush();
+    barrier_wait(barrier, parity);
+  }
+};
 
 /**
  * The rows that a lane holds for a gather of ROWS places by WARPS warps: warp w serves places w * SHARE .., lane l holds

@@ -8,7 +8,7 @@
 // Inputs:  groups i32 [B,T,H], strided; a value outside 0..groupCount-1 takes the row out.
 // Grid:    order: x = H, y = B, blocks of 1024 threads, one head each; a warp owns one run of positions. The others:
 //          x = ceil(T / 256), y = H, z = B, a thread a place. Key tables have Hk heads.
-// Shared:  order: 32 * (groupCount + 1) * 4 bytes; the others (groupCount + 1) * 2 * 4 bytes.
+// Shared:  order: 32 * (groupCount + 1) * 4 bytes, and 2 * T more if staged; the others (groupCount + 1) * 2 * 4 bytes.
 // Numerics: integers; the same result in every run.
 #include "common.cuh"
 
@@ -17,6 +17,7 @@ struct OrderArgs {
   i64 batch, row, head;
   int *rows, *starts;
   int H, T, groupCount;
+  int staged;  // 1: shared memory holds all of a head's groups, as 16-bit numbers
 };
 
 struct IntervalArgs {
@@ -26,7 +27,7 @@ struct IntervalArgs {
   int near, far, chunk;  // far, chunk: 2^31 - 1 for no limit
 };
 
-constexpr int SORT_WARPS = 32;
+constexpr int SORT_WARPS = 32, NO_LIMIT = 0x7fffffff;
 
 /** Number of the leading places in begin..end-1 for which `below` holds; it never turns true again. */
 template <typename Test> DEVICE int partition_point(int begin, int end, Test below) {
@@ -48,15 +49,21 @@ extern "C" __global__ void __launch_bounds__(1024) staircase_order(const __grid_
   int* mine = counts + warp * buckets;
   const int share = (a.T + SORT_WARPS * 32 - 1) / (SORT_WARPS * 32) * 32;
   const int begin = warp * share, end = min(begin + share, a.T);
-  auto bucket_at = [&](int i) {
-    if (i >= end) return buckets;
+  u16* stage = (u16*)(counts + SORT_WARPS * buckets);
+  auto load = [&](int i) {
     const int g = __ldg(groups + i * a.row);
     return g >= 0 && g < a.groupCount ? g : a.groupCount;
   };
+  auto bucket_at = [&](int i) { return i >= end ? buckets : a.staged ? stage[i] : load(i); };
+  // Load: all at once, since a head's groups lie far apart.
+  if (a.staged) {
+#pragma unroll 8
+    for (int i = threadIdx.x; i < a.T; i += 1024) stage[i] = load(i);
+  }
 
   // Count.
   for (int i = threadIdx.x; i < SORT_WARPS * buckets; i += 1024) counts[i] = 0;
-  __syncthreads();  // guards the counts: all are zero
+  __syncthreads();  // guards the counts and the stage: all are zero, or loaded
 #pragma unroll 4
   for (int i = begin; i < end; i += 32) {
     const int g = bucket_at(i + lane);
@@ -130,6 +137,9 @@ DEVICE int group_of(const int* starts, int groupCount, int place) {
   return partition_point(0, groupCount + 1, [&](int g) { return starts[g] <= place; }) - 1;
 }
 
+/** Whether intervals follow from places alone. */
+DEVICE bool one_order(const IntervalArgs& a) { return a.qRows == a.kRows && a.Tq == a.Tk && a.near <= 1; }
+
 extern "C" __global__ void __launch_bounds__(256) staircase_intervals(const __grid_constant__ IntervalArgs a) {
   extern __shared__ int starts[];
   int *qStarts = starts, *kStarts = starts + a.groupCount + 1;
@@ -143,10 +153,12 @@ extern "C" __global__ void __launch_bounds__(256) staircase_intervals(const __gr
   int lo = kStarts[a.groupCount], hi = lo;
   if (g < a.groupCount) {
     const int position = a.qRows[at] + a.Tk - a.Tq, begin = kStarts[g], end = kStarts[g + 1];
-    hi = partition_point(begin, end, [&](int m) { return __ldg(kRows + m) <= position - a.near; });
+    // One order for both sides: the keys before a query in its group are those at the places before it.
+    hi = one_order(a) ? n + 1 - a.near
+                      : partition_point(begin, end, [&](int m) { return __ldg(kRows + m) <= position - a.near; });
     lo = begin;
-    if (a.far != 0x7fffffff) lo = partition_point(begin, hi, [&](int m) { return __ldg(kRows + m) < position - a.far; });
-    if (a.chunk != 0x7fffffff && hi > lo) lo = max(lo, ((hi - 1) / a.chunk - 1) * a.chunk);
+    if (a.far != NO_LIMIT) lo = partition_point(begin, hi, [&](int m) { return __ldg(kRows + m) < position - a.far; });
+    if (a.chunk != NO_LIMIT && hi > lo) lo = max(lo, ((hi - 1) / a.chunk - 1) * a.chunk);
   }
   a.lo[at] = lo;
   a.hi[at] = hi;
@@ -164,7 +176,10 @@ extern "C" __global__ void __launch_bounds__(256) staircase_columns(const __grid
   const int g = group_of(kStarts, a.groupCount, m);
   // A key that takes no part stands after all that any query sees.
   const int begin = qStarts[g], end = g < a.groupCount ? qStarts[g + 1] : begin;
-  const int qLo = partition_point(begin, end, [&](int n) { return __ldg(hi + n) <= m; });
+  // One order again: a key at place m is seen from place m + near on.
+  const int qLo = one_order(a) ? min(m + a.near, end) : partition_point(begin, end, [&](int n) { return __ldg(hi + n) <= m; });
   a.qLo[head * a.Tk + m] = qLo;
-  a.qHi[head * a.Tk + m] = partition_point(qLo, end, [&](int n) { return __ldg(lo + n) <= m; });
+  a.qHi[head * a.Tk + m] = a.far == NO_LIMIT && a.chunk == NO_LIMIT
+                               ? end
+                               : partition_point(qLo, end, [&](int n) { return __ldg(lo + n) <= m; });
 }
