@@ -56,6 +56,9 @@ def make_stairs(name, q, a):
     """(staircase, function that builds it on the device from q alone; None where it is the same for every input)."""
     if name == "dense":
         return dense(a.length), None
+    if name == "dense-gathered":  # the same by tables: what gathering costs
+        rows = torch.arange(a.length, dtype=torch.int32, device="cuda")[None, None]
+        return dict(dense(a.length), q_rows=rows, k_rows=rows), None
     kind, number = name.rstrip("0123456789"), int(name[len(name.rstrip("0123456789")):])
     B, T, H, D = q.shape
     if kind == "hash":

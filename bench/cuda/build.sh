@@ -31,18 +31,18 @@ for kind in "" _id _f16 _f16_id; do
     done
   done
   while read -r d consumers n stages load compute; do
-    [ "${BENCH_ONLY:-}" ] && [ "$d$consumers$n" != 643128 ] && continue
     compile 90a "attention_forward_sm90_c${consumers}n${n}s${stages}_d$d$kind" attention_forward_sm90 -DHEAD_DIM="$d" \
       -DCONSUMERS="$consumers" -DBLOCK_N="$n" -DSTAGES="$stages" -DREGISTERS_LOAD="$load" \
       -DREGISTERS_COMPUTE="$compute" "${flags[@]}"
-  done << SHAPES
-64 3 128 4 ${FORWARD_LOAD:-32} ${FORWARD_COMPUTE:-160}
-64 2 128 4 40 232
-64 3 64 6 32 160
-128 2 128 2 40 232
+  done << 'SHAPES'
+64 3 128 4 32 160
+64 3 96 5 80 144
+64 3 64 6 80 144
+64 2 128 4 72 216
+128 2 128 2 72 216
 128 3 64 3 32 160
 SHAPES
-  load=72 compute=216  # gathering needs registers, bulk copies do not
+  load=88 compute=208  # gathering needs registers, bulk copies do not
   [[ $kind == *id ]] && load=40 compute=232
   for dq in 1 0; do
     tail=d64$kind

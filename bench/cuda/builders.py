@@ -17,10 +17,10 @@ def lsh(x, rotations, buckets, out=None):
     B, T, H, D = x.shape
     out = torch.empty((B, T, H), dtype=torch.int32, device=x.device) if out is None else out
     f16 = x.dtype == torch.float16
-    shared_bytes = (2 if f16 else 3) * up(buckets // 2, 8) * (up(D, 16) + 8) * 2
+    shared_bytes = (2 if f16 else 3) * up(buckets // 2, 8) * (up(D, 16) + 4) * 2
     args = view(x) + struct.pack("PPiiii", pointer(rotations), pointer(out), B, T, H, D)
     kernel("lsh_buckets", f"lsh_buckets_d{up(D, 16)}b{buckets}{'_f16' if f16 else ''}", shared_bytes).launch(
-        ((T + 511) // 512, H, B), 256, args)
+        ((T + 2047) // 2048, H, B), 256, args)
     return out
 
 

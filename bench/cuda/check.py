@@ -101,7 +101,7 @@ def run_case(rng, a, number):
     naive = attend(q, k, v, mask, scale, dout, dtype)
     options = {}
     if a.family == "sm90":
-        shapes = [(3, 128, 4), (2, 128, 4), (3, 64, 6)] if D == 64 else [(2, 128, 2), (3, 64, 3)]
+        shapes = [(3, 128, 4), (3, 96, 5), (2, 128, 4), (3, 64, 6)] if D == 64 else [(2, 128, 2), (3, 64, 3)]
         options = dict(forward=shapes[int(rng.integers(len(shapes)))], deterministic=a.deterministic)
     backward = a.family == "mma" or D == 64
     x = Attention(q, k, v, stairs, dout, scale, a.family, **options)

@@ -12,7 +12,7 @@
 //          16 bytes a thread; each other warpgroup owns 64 query places and walks the ring alone: none waits for
 //          another, and the next item's keys and queries load while the last of this one is computed.
 // Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768 + STAGES * 32 + 384 bytes.
-// Set by the launcher: HEAD_DIM (64 or 128, = D), CONSUMERS, BLOCK_N (64 or 128), STAGES, REGISTERS_LOAD,
+// Set by the launcher: HEAD_DIM (64 or 128, = D), CONSUMERS, BLOCK_N (64, 96 or 128), STAGES, REGISTERS_LOAD,
 //          REGISTERS_COMPUTE, ELEMENT_F16, IDENTITY.
 // Numerics: products in the element type with f32 accumulation, exp2, weights rounded to the element type. scale > 0.
 // Follows FlashAttention-3 (arXiv 2407.08608): the scores of the next tile are made while this tile's softmax runs.

@@ -110,8 +110,9 @@ template <int COUNT> DEVICE void pin(u32* x) {
 #define NAMES16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
 #define NAMES32 \
   NAMES16 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define NAMES48 NAMES32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
 #define NAMES64 \
-  NAMES32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57," \
+  NAMES48 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57," \
           "%58,%59,%60,%61,%62,%63"
 
 /**
@@ -139,6 +140,14 @@ template <int TURN_A, int TURN_B> struct Product<64, TURN_A, TURN_B> {
                  "wgmma.mma_async.sync.aligned.m64n64k16." WGMMA_TYPES
                  " {" NAMES32 "}, {%32,%33,%34,%35}, %36, p, 1, 1, %38;}\n"
                  : ACC32(d, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add), "n"(TURN_B));
+  }
+};
+
+template <int TURN_A, int TURN_B> struct Product<96, TURN_A, TURN_B> {
+  static DEVICE void run(float* d, u64 a, u64 b, int add) {
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %50, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n96k16." WGMMA_TYPES " {" NAMES48 "}, %48, %49, p, 1, 1, %51, %52;}\n"
+                 : ACC32(d, 0), ACC8(d, 32), ACC8(d, 40) : "l"(a), "l"(b), "r"(add), "n"(TURN_A), "n"(TURN_B));
   }
 };
 

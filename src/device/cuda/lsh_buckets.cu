@@ -2,7 +2,7 @@
 //
 // Input:  x [B,T,H,D] strided, bfloat16 or half; rotations f32 [H,D,BUCKETS/2]. Output: out i32 [B,T,H], contiguous.
 // Grid:   x = ceil(T / (16 * WARPS * ROUNDS)), y = H, z = B; blocks of 32 * WARPS threads; a warp owns 16 rows at a time.
-// Shared: PARTS * HALF' * (HEAD_DIM + 8) * 2 bytes, HALF' = BUCKETS/2 padded to 8; PARTS 2 for half, 3 for bfloat16.
+// Shared: PARTS * HALF' * (HEAD_DIM + 4) * 2 bytes, HALF' = BUCKETS/2 padded to 8; PARTS 2 for half, 3 for bfloat16.
 // Set by the launcher: HEAD_DIM (D padded to 16), BUCKETS (even, 2..256), ELEMENT_F16.
 // Numerics: on the tensor cores, yet as good as f32. x is exact in its type, and R is the sum of two parts in that type
 //          (three for bfloat16), each product exact, summed in f32.
@@ -10,10 +10,12 @@
 #include "common.cuh"
 #include "mma.cuh"
 
-constexpr int WARPS = 8, ROUNDS = 4;
+constexpr int WARPS = 8, ROUNDS = 16;  // many rounds share one splitting of the rotations
 constexpr int HALF = BUCKETS / 2, COLUMNS = (HALF + 7) / 8 * 8;
 constexpr int PARTS = ELEMENT_F16 ? 2 : 3;
-constexpr int STRIDE = HEAD_DIM + 8, DEPTH_STEPS = HEAD_DIM / 16;
+constexpr int STRIDE = HEAD_DIM + 4;  // 8-byte loads of 4 columns by 4 lanes meet no bank twice
+constexpr int DEPTH_STEPS = HEAD_DIM / 16;
+constexpr int OWN = HEAD_DIM / 4;  // consecutive features of a row that a lane holds: the order of a sum is free
 /** Half has few exponents: its second part is held larger by this factor. */
 constexpr float PART_SCALE = ELEMENT_F16 ? 2048.f : 1.f;
 
@@ -55,18 +57,22 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) lsh_buckets(const __gri
   __syncthreads();  // guards the rotations: all parts are written
 
   const u16* x = view_head<u16>(a.x, b, h);
-  const u32 rotations = shared_address(parts);
   for (int round = 0; round < ROUNDS; ++round) {
     const int first = ((blockIdx.x * ROUNDS + round) * WARPS + warp) * 16;
     if (first >= a.T) return;
     u32 left[DEPTH_STEPS][4];
 #pragma unroll
-    for (int k = 0; k < DEPTH_STEPS; ++k)
+    for (int r = 0; r < 2; ++r) {
+      const int row = first + (lane >> 2) + r * 8;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = first + (lane >> 2) + (i & 1) * 8, d = k * 16 + (lane & 3) * 2 + (i >> 1) * 8;
-        left[k][i] = row < a.T && d < a.D ? *(const u32*)(x + row * a.x.row + d) : 0;
+      for (int k = 0; k < DEPTH_STEPS; ++k) {
+        const int d = (lane & 3) * OWN + k * 4;
+        uint2 pairs = make_uint2(0, 0);
+        if (row < a.T && d < a.D) pairs = *(const uint2*)(x + row * a.x.row + d);
+        left[k][r] = pairs.x;
+        left[k][r + 2] = pairs.y;
       }
+    }
     float best[2] = {-INFINITE, -INFINITE};
     int bucket[2] = {0, 0};
     for (int n = 0; n < COLUMNS; n += 8) {
@@ -74,12 +80,9 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) lsh_buckets(const __gri
 #pragma unroll
       for (int p = 0; p < PARTS; ++p)
 #pragma unroll
-        for (int k = 0; k < DEPTH_STEPS; k += 2) {
-          u32 right[4];  // two steps' operands at once; the last of an odd count stands twice
-          const int step = min(k * 2 + (lane >> 3), DEPTH_STEPS * 2 - 1);
-          load_matrix(right, rotations + ((p * COLUMNS + n + (lane & 7)) * STRIDE + step * 8) * 2);
-          mma(sums[p], left[k], right[0], right[1]);
-          if (k + 1 < DEPTH_STEPS) mma(sums[p], left[k + 1], right[2], right[3]);
+        for (int k = 0; k < DEPTH_STEPS; ++k) {
+          const uint2 right = *(const uint2*)(parts + (p * COLUMNS + n + (lane >> 2)) * STRIDE + (lane & 3) * OWN + k * 4);
+          mma(sums[p], left[k], right.x, right.y);
         }
 #pragma unroll
       for (int i = 0; i < 4; ++i) {

@@ -170,8 +170,8 @@ template <int ROWS, int WARPS> struct LaneRows {
   DEVICE void ask(const int* rows, int first, int end) {
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
-      const int place = first + first_place() + i * 32 + (threadIdx.x & 31 & (SHARE - 1));
-      row[i] = place < end ? row_at(rows, place) : -1;
+      const int at = i * 32 + (threadIdx.x & 31), place = first + first_place() + at;
+      row[i] = at < SHARE && place < end ? row_at(rows, place) : -1;
     }
   }
   /** Starts copying rows of 64 * PANELS features to swizzled tiles, PANEL_BYTES apart; zeros where a row is -1. */
@@ -183,7 +183,7 @@ template <int ROWS, int WARPS> struct LaneRows {
     for (int c = 0; c < COUNT; ++c) {
       u32 to = tile + swizzle(first_place() + c * 32 + (lane >> 3), lane & 7);
 #pragma unroll 2
-      for (int i = 0; i < (SHARE < 32 ? SHARE : 32); i += 4) {
+      for (int i = 0; i < min(SHARE - c * 32, 32); i += 4) {
         const int r = __shfl_sync(0xffffffffu, row[c], i + (lane >> 3));
         const u16* from = chunk + (i64)max(r, 0) * stride;
 #pragma unroll
