@@ -46,9 +46,11 @@ class Mma:
 
 
 class Sm90:
-    """The family for sm_90a. `variant` names a build of the forward: (consumers, block_n, stages)."""
+    """The family for sm_90a. `forward` names a build of the forward: (consumers, block_n, stages)."""
 
-    def __init__(self, D, f16=False, identity=False, forward=(3, 128, 4), backward_stages=4, deterministic=False):
+    def __init__(self, D, f16=False, identity=False, forward=None, backward_stages=4, deterministic=False):
+        if forward is None:
+            forward = (2, 128, 2) if D == 128 else (3, 128, 4) if identity else (3, 96, 5)
         self.D, self.identity, self.forward_shape, self.stages = D, identity, forward, backward_stages
         self.deterministic = deterministic
         self.suffix = f"d{D}{'_f16' if f16 else ''}{'_id' if identity else ''}"
@@ -70,6 +72,9 @@ class Sm90:
         """(name, launch) of each kernel."""
         B, Tq, H, _ = q.shape
         Hk, Tk = k.shape[2], k.shape[1]
+        if self.D != 64:  # not written for sm_90a yet
+            yield "mma", lambda: self.mma.backward(args, B, H, Hk, Tq, Tk)
+            return
         tiles = up(Tq, 64) // 64 * H * B
         tail = f"{'nodq_' if self.deterministic else ''}{self.suffix}"
         scratch = f"attention_backward_scratch_{tail}"

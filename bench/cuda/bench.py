@@ -2,7 +2,7 @@
 """Times our kernels beside dense cuDNN and FlashAttention-2 of PyTorch in one run on one GPU, with a check of the result
 inside. Prints JSON lines: milliseconds forward and backward (medians of CUDA events), and the ratio to dense cuDNN.
 
-Usage: bench.py [--batch 4] [--heads 48] [--dim 64] [--length 16384] [--patterns dense,hash16,drop70] [--shapes 3x128x4]
+Usage: bench.py [--batch 4] [--heads 48] [--dim 64] [--length 16384] [--patterns dense,hash16,drop70] [--shapes auto,3x128x4]
                 [--family sm90|mma] [--deterministic] [--no-peers] [--no-ours]
 """
 import argparse
@@ -101,7 +101,7 @@ def ours(name, shape, a, base):
     options = dict(forward=shape, deterministic=a.deterministic) if a.family == "sm90" else {}
     x = Attention(q, k, v, stairs, dout, None, a.family, **options)
     x.forward()
-    backward = a.family == "mma" or a.dim == 64
+    backward = True
     if backward:
         x.backward()
     torch.cuda.synchronize()
@@ -111,7 +111,7 @@ def ours(name, shape, a, base):
     backward_ms = median_ms(x.backward) if backward else float("nan")
     parts = {n: round(median_ms(f, 5, 1), 3) for n, f in x.backward_steps()} if backward else None
     pairs = (stairs["hi"] - stairs["lo"]).sum().item() * (a.batch * a.heads / stairs["lo"].shape[:2].numel())
-    emit({"kernel": f"scfa-{a.family}", "pattern": name, "shape": shape if a.family == "sm90" else None,
+    emit({"kernel": f"scfa-{a.family}", "pattern": name, "shape": x.family.forward_shape if a.family == "sm90" else None,
           "deterministic": a.deterministic, "B": a.batch, "H": a.heads, "D": a.dim, "T": a.length,
           "build_ms": round(build_ms, 4), "fwd_ms": round(forward_ms, 4), "bwd_ms": round(backward_ms, 4),
           "fwd_tflops": round(4 * pairs * a.dim / forward_ms / 1e9, 1),
@@ -125,7 +125,7 @@ def main():
     for name, value in (("batch", 4), ("heads", 48), ("dim", 64), ("length", 16384)):
         p.add_argument(f"--{name}", type=int, default=value)
     p.add_argument("--patterns", default="dense,hash16,drop70")
-    p.add_argument("--shapes", default="3x128x4")
+    p.add_argument("--shapes", default="auto")
     p.add_argument("--family", default="sm90")
     p.add_argument("--deterministic", action="store_true")
     p.add_argument("--no-peers", action="store_true")
@@ -143,7 +143,7 @@ def main():
         return
     for name in a.patterns.split(","):
         for shape in a.shapes.split(","):
-            ours(name, tuple(int(n) for n in shape.split("x")), a, base)
+            ours(name, None if shape == "auto" else tuple(int(n) for n in shape.split("x")), a, base)
             torch.cuda.empty_cache()
 
 

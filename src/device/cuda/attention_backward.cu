@@ -124,7 +124,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward_kv(cons
       if (n0 < own.end && n0 + BLOCK_N > own.begin) {
         // Scores, transposed: rows are keys, columns queries.
         float p[OTHER_BLOCKS][4] = {}, ds[OTHER_BLOCKS][4] = {};
-        product_rows<OTHER_BLOCKS, HEAD_DIM, STRIDE>(p, kTile + warp * 16 * STRIDE * 2, qTiles + stage * TILE_BYTES, lane);
+        product_rows<OTHER_BLOCKS, HEAD_DIM, STRIDE>(p, kTile + warp * 16 * STRIDE * 2, qTiles + stage * TILE_BYTES,
+                                                     lane);
         product_rows<OTHER_BLOCKS, HEAD_DIM, STRIDE>(ds, vTile + warp * 16 * STRIDE * 2, doutTiles + stage * TILE_BYTES,
                                                      lane);
         bool full = own.full(n0, n0 + BLOCK_N);
@@ -198,7 +199,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward_q(const
     if (k0 < own.end && k0 + BLOCK_N > own.begin) {
       // Scores.
       float p[OTHER_BLOCKS][4] = {}, ds[OTHER_BLOCKS][4] = {};
-      product_rows<OTHER_BLOCKS, HEAD_DIM, STRIDE>(p, qTile + warp * 16 * STRIDE * 2, kTiles + stage * TILE_BYTES, lane);
+      product_rows<OTHER_BLOCKS, HEAD_DIM, STRIDE>(p, qTile + warp * 16 * STRIDE * 2, kTiles + stage * TILE_BYTES,
+                                                   lane);
       product_rows<OTHER_BLOCKS, HEAD_DIM, STRIDE>(ds, doutTile + warp * 16 * STRIDE * 2, vTiles + stage * TILE_BYTES,
                                                    lane);
       bool full = own.full(k0, k0 + BLOCK_N);

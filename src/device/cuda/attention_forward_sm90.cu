@@ -8,10 +8,12 @@
 // Grid:    any number of blocks (one a multiprocessor is meant), each working through its share of the items; an item
 //          is BLOCK_M = 64 * CONSUMERS query places of one head, longest first within a causal head. Items are dealt
 //          through `counter`.
+// Scratch: `counter`, two i32, zero before and left zero.
 // Threads: warpgroup 0 loads keys and values into a ring of STAGES tiles, by bulk tensor copies (IDENTITY) or gathered
 //          16 bytes a thread; each other warpgroup owns 64 query places and walks the ring alone: none waits for
 //          another, and the next item's keys and queries load while the last of this one is computed.
-// Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768 + STAGES * 32 + 384 bytes.
+// Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768
+//          + STAGES * 32 + 384 bytes.
 // Set by the launcher: HEAD_DIM (64 or 128, = D), CONSUMERS, BLOCK_N (64, 96 or 128), STAGES, REGISTERS_LOAD,
 //          REGISTERS_COMPUTE, ELEMENT_F16, IDENTITY.
 // Numerics: products in the element type with f32 accumulation, exp2, weights rounded to the element type. scale > 0.
@@ -146,7 +148,8 @@ DEVICE void ask_queries(const AttentionArgs& a, const Turn& t, int consumer, Lan
 }
 
 /** Starts loading a warpgroup's 64 queries, their intervals and rows. */
-DEVICE void load_queries(const AttentionArgs& a, const Turn& item, int first, const LaneRows<64, 4>& rows, u32 qTile, u32 rowTable) {
+DEVICE void load_queries(const AttentionArgs& a, const Turn& item, int first, const LaneRows<64, 4>& rows,
+                         u32 qTile, u32 rowTable) {
   const int thread = threadIdx.x & 127, lane = thread & 31;
   rows.gather<PANELS, 8192>(qTile, view_head<u16>(a.q, item.b, item.h), a.q.row);
   if (lane < 16) shared_store(rowTable + 512 + ((thread >> 5) * 16 + lane) * 4, rows.row[0]);
@@ -219,7 +222,8 @@ DEVICE void store(const AttentionArgs& a, const Turn& item, int first, const Sof
       shared_store(rowTable + at * 4, __float_as_uint(weightBefore));
 #pragma unroll
     for (int j = 0; j < HEAD_DIM / 8; ++j)
-      shared_store(tile + j / 8 * 8192 + swizzle(at, j & 7) + (lane & 3) * 4, pack(sums[4 * j + 2 * r] * weight[r], sums[4 * j + 2 * r + 1] * weight[r]));
+      shared_store(tile + j / 8 * 8192 + swizzle(at, j & 7) + (lane & 3) * 4,
+                   pack(sums[4 * j + 2 * r] * weight[r], sums[4 * j + 2 * r + 1] * weight[r]));
   }
   __syncwarp();  // guards the warp's 16 rows of the tile: all are written
   const int chunk = lane & 7;

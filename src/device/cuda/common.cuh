@@ -35,7 +35,7 @@ struct Index {
   int batch, head;
 };
 
-/** The arguments of every attention kernel; 64-bit fields first in each part, so that a launcher can pack it plainly. */
+/** The arguments of every attention kernel; 64-bit fields first in each part, so that launchers pack it plainly. */
 struct AttentionArgs {
   View q, k, v, o, dout, dq, dk, dv;
   View lse, delta;  // f32, row stride in elements

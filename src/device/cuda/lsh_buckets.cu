@@ -1,7 +1,8 @@
 // Angular hashing: bucket = argmax of [x R; -x R], the lowest index on a tie.
 //
 // Input:  x [B,T,H,D] strided, bfloat16 or half; rotations f32 [H,D,BUCKETS/2]. Output: out i32 [B,T,H], contiguous.
-// Grid:   x = ceil(T / (16 * WARPS * ROUNDS)), y = H, z = B; blocks of 32 * WARPS threads; a warp owns 16 rows at a time.
+// Grid:   x = ceil(T / (16 * TILES * WARPS * ROUNDS)), y = H, z = B; blocks of 32 * WARPS threads;
+//         a warp owns 16 * TILES rows at a time.
 // Shared: PARTS * HALF' * (HEAD_DIM + 4) * 2 bytes, HALF' = BUCKETS/2 padded to 8; PARTS 2 for half, 3 for bfloat16.
 // Set by the launcher: HEAD_DIM (D padded to 16), BUCKETS (even, 2..256), ELEMENT_F16.
 // Numerics: on the tensor cores, yet as good as f32. x is exact in its type, and R is the sum of two parts in that type
@@ -10,7 +11,7 @@
 #include "common.cuh"
 #include "mma.cuh"
 
-constexpr int WARPS = 8, ROUNDS = 16;  // many rounds share one splitting of the rotations
+constexpr int WARPS = 8, ROUNDS = 8, TILES = HEAD_DIM > 64 ? 1 : 2;  // many rounds share one splitting of the rotations
 constexpr int HALF = BUCKETS / 2, COLUMNS = (HALF + 7) / 8 * 8;
 constexpr int PARTS = ELEMENT_F16 ? 2 : 3;
 constexpr int STRIDE = HEAD_DIM + 4;  // 8-byte loads of 4 columns by 4 lanes meet no bank twice
@@ -58,51 +59,64 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) lsh_buckets(const __gri
 
   const u16* x = view_head<u16>(a.x, b, h);
   for (int round = 0; round < ROUNDS; ++round) {
-    const int first = ((blockIdx.x * ROUNDS + round) * WARPS + warp) * 16;
+    const int first = ((blockIdx.x * ROUNDS + round) * WARPS + warp) * 16 * TILES;
     if (first >= a.T) return;
-    u32 left[DEPTH_STEPS][4];
+    // Load: a lane's features of each row.
+    u32 left[TILES][DEPTH_STEPS][4];
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int row = first + (lane >> 2) + r * 8;
+    for (int t = 0; t < TILES; ++t)
 #pragma unroll
-      for (int k = 0; k < DEPTH_STEPS; ++k) {
-        const int d = (lane & 3) * OWN + k * 4;
-        uint2 pairs = make_uint2(0, 0);
-        if (row < a.T && d < a.D) pairs = *(const uint2*)(x + row * a.x.row + d);
-        left[k][r] = pairs.x;
-        left[k][r + 2] = pairs.y;
+      for (int r = 0; r < 2; ++r) {
+        const int row = first + t * 16 + (lane >> 2) + r * 8;
+#pragma unroll
+        for (int k = 0; k < DEPTH_STEPS; ++k) {
+          const int d = (lane & 3) * OWN + k * 4;
+          uint2 pairs = make_uint2(0, 0);
+          if (row < a.T && d < a.D) pairs = *(const uint2*)(x + row * a.x.row + d);
+          left[t][k][r] = pairs.x;
+          left[t][k][r + 2] = pairs.y;
+        }
       }
-    }
-    float best[2] = {-INFINITE, -INFINITE};
-    int bucket[2] = {0, 0};
+    float best[TILES][2];
+    int bucket[TILES][2] = {};
+#pragma unroll
+    for (int t = 0; t < TILES; ++t) best[t][0] = best[t][1] = -INFINITE;
     for (int n = 0; n < COLUMNS; n += 8) {
-      float sums[PARTS][4] = {};
+      // Products with 8 rotations.
+      float sums[TILES][PARTS][4] = {};
 #pragma unroll
       for (int p = 0; p < PARTS; ++p)
 #pragma unroll
         for (int k = 0; k < DEPTH_STEPS; ++k) {
-          const uint2 right = *(const uint2*)(parts + (p * COLUMNS + n + (lane >> 2)) * STRIDE + (lane & 3) * OWN + k * 4);
-          mma(sums[p], left[k], right.x, right.y);
-        }
+          const u16* column = parts + (p * COLUMNS + n + (lane >> 2)) * STRIDE;
+          const uint2 right = *(const uint2*)(column + (lane & 3) * OWN + k * 4);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float value = sums[PARTS - 1][i];
-#pragma unroll
-        for (int p = PARTS - 2; p >= 0; --p) value = fmaf(value, 1.f / PART_SCALE, sums[p][i]);
-        const int column = n + (lane & 3) * 2 + (i & 1);
-        if (column < HALF) {
-          better(best[i >> 1], bucket[i >> 1], fabsf(value), value < 0.f ? column + HALF : column);
+          for (int t = 0; t < TILES; ++t) mma(sums[t][p], left[t][k], right.x, right.y);
         }
+      // Argmax.
+#pragma unroll
+      for (int t = 0; t < TILES; ++t)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          float value = sums[t][PARTS - 1][i];
+#pragma unroll
+          for (int p = PARTS - 2; p >= 0; --p) value = fmaf(value, 1.f / PART_SCALE, sums[t][p][i]);
+          const int column = n + (lane & 3) * 2 + (i & 1);
+          if (column < HALF)
+            better(best[t][i >> 1], bucket[t][i >> 1], fabsf(value), value < 0.f ? column + HALF : column);
+        }
+    }
+    // Store.
+#pragma unroll
+    for (int t = 0; t < TILES; ++t)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+#pragma unroll
+        for (int step = 1; step < 4; step *= 2)
+          better(best[t][r], bucket[t][r], __shfl_xor_sync(0xffffffffu, best[t][r], step),
+                 __shfl_xor_sync(0xffffffffu, bucket[t][r], step));
+        const int row = first + t * 16 + (lane >> 2) + r * 8;
+        if ((lane & 3) == 0 && row < a.T) a.out[((i64)b * a.T + row) * a.H + h] = bucket[t][r];
       }
-    }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-#pragma unroll
-      for (int step = 1; step < 4; step *= 2)
-        better(best[r], bucket[r], __shfl_xor_sync(0xffffffffu, best[r], step),
-               __shfl_xor_sync(0xffffffffu, bucket[r], step));
-      const int row = first + (lane >> 2) + r * 8;
-      if ((lane & 3) == 0 && row < a.T) a.out[((i64)b * a.T + row) * a.H + h] = bucket[r];
-    }
   }
 }

@@ -49,8 +49,8 @@ struct Turn {
 };
 
 /**
- * Deals turns to persistent blocks, some ahead, so that nobody waits: one producer thread asks a counter in global memory
- * for the next item, and leaves each turn's record in a slot of shared memory; every warp reads it from there. (Items
+ * Deals turns to persistent blocks, some ahead, so that nobody waits: one producer thread asks a counter in global
+ * memory for the next item, and leaves each turn's record in a slot of shared memory; every warp reads it from there. (Items
  * dealt in a fixed order instead gave some blocks a third more work than others on hashed heads.)
  */
 struct Dealer {
@@ -119,8 +119,8 @@ DEVICE int key_head(const AttentionArgs& a, int h) { return (int)((i64)h * a.Hk 
 
 /**
  * Announces gathered tiles: when this thread's copies to one have landed, fences them for the tensor cores (they are
- * ordinary writes; fencing on the consumers' side cost a quarter of the forward), and arrives. That is LAG steps late, so
- * that copies stay in flight, or as soon as the producer has to wait.
+ * ordinary writes), and arrives. That is LAG steps late, so that copies stay in flight, or as soon as the producer has
+ * to wait.
  */
 struct Announcer {
   static constexpr int LAG = 2;
@@ -155,8 +155,8 @@ struct Announcer {
 };
 
 /**
- * The rows that a lane holds for a gather of ROWS places by WARPS warps: warp w serves places w * SHARE .., lane l holds
- * that of place l (and l + 32, ..) among them; -1 beyond `end`. Asked for a tile ahead, so that the latency hides.
+ * The rows that a lane holds for a gather of ROWS places by WARPS warps: warp w serves places w * SHARE .., lane l
+ * holds that of place l (and l + 32, ..) among them; -1 beyond `end`. Asked for a tile ahead, so that the latency hides.
  */
 template <int ROWS, int WARPS> struct LaneRows {
   static constexpr int SHARE = ROWS / WARPS, COUNT = (SHARE + 31) / 32;

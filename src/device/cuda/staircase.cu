@@ -1,8 +1,8 @@
 // Staircases from data, on the device: the visit order of rows by group, and each place's interval, by rows and by
 // columns. Rules as StaircaseRule (staircase.ts) states them, without documents.
 //
-//   staircase_order:     rows i32 [B,H,T] sorted by (group, position), stable; starts i32 [B,H,groupCount + 1]: where each
-//                        group begins, and after the last the rows that take no part. Counting sort.
+//   staircase_order:     rows i32 [B,H,T] sorted by (group, position), stable; starts i32 [B,H,groupCount + 1]: where
+//                        each group begins, and after the last the rows that take no part. Counting sort.
 //   staircase_intervals: lo, hi i32 [B,H,Tq] of every query place.
 //   staircase_columns:   qLo, qHi i32 [B,H,Tk] of every key place.
 // Inputs:  groups i32 [B,T,H], strided; a value outside 0..groupCount-1 takes the row out.
@@ -188,7 +188,8 @@ extern "C" __global__ void __launch_bounds__(256) staircase_columns(const __grid
   // A key that takes no part stands after all that any query sees.
   const int begin = qStarts[g], end = g < a.groupCount ? qStarts[g + 1] : begin;
   // One order again: a key at place m is seen from place m + near on.
-  const int qLo = one_order(a) ? min(m + a.near, end) : partition_point(begin, end, [&](int n) { return __ldg(hi + n) <= m; });
+  const int qLo = one_order(a) ? min(m + a.near, end)
+                               : partition_point(begin, end, [&](int n) { return __ldg(hi + n) <= m; });
   a.qLo[head * a.Tk + m] = qLo;
   a.qHi[head * a.Tk + m] = a.far == NO_LIMIT && a.chunk == NO_LIMIT
                                ? end
