@@ -1,0 +1,185 @@
+// The producer of attention_backward_sm90: its tiles and shared memory, how its turns are dealt, and the warpgroup that
+// loads keys, values and query tiles. See attention_backward_sm90.cu for inputs, shapes and constants.
+#pragma once
+#include "common.cuh"
+#include "hopper.cuh"
+#include "ring.cuh"
+#include "tile_range.cuh"
+
+static_assert(HEAD_DIM == 64, "one panel of features");
+constexpr int BLOCK_M = 64, BLOCK_N = 128, THREADS = 384;
+constexpr int KEY_BYTES = BLOCK_N * 128, QUERY_BYTES = BLOCK_M * 128, STATS_BYTES = BLOCK_M * 8;
+constexpr int BOUNDS_BYTES = BLOCK_N * 8;
+constexpr int GRADIENT_BYTES = BLOCK_N * 128;  // score gradients [128 keys][64 queries]
+constexpr int CONSUMER_WARPS = 8, STEPS = 4;   // STEPS of 16 in a dimension of 64
+constexpr int BOTH = 256;                      // threads of the two consumers
+enum { BARRIER_GRADIENTS = 1, BARRIER_STORE = 2 };
+
+struct Shared {
+  u32 k, v, q, dout, gradients, stats, bounds, barriers, dealer;  // bounds: per buffer 128 each of qLo, qHi
+  DEVICE Shared(const void* base) {
+    k = (shared_address(base) + 1023) & ~1023u;
+    v = k + 2 * KEY_BYTES;
+    q = v + 2 * KEY_BYTES;
+    dout = q + STAGES * QUERY_BYTES;
+    gradients = dout + STAGES * QUERY_BYTES;
+    stats = gradients + 2 * GRADIENT_BYTES;
+    bounds = stats + STAGES * STATS_BYTES;
+    barriers = bounds + 2 * BOUNDS_BYTES;
+    dealer = barriers + (STAGES + 4) * 16;
+  }
+  DEVICE u32 full(int s) const { return barriers + s * 16; }
+  DEVICE u32 empty(int s) const { return barriers + s * 16 + 8; }
+  DEVICE u32 keys_full(int buffer) const { return full(STAGES + buffer); }
+  DEVICE u32 keys_empty(int buffer) const { return empty(STAGES + buffer); }
+  DEVICE u32 bounds_full(int buffer) const { return full(STAGES + 2 + buffer); }
+  DEVICE u32 bounds_empty(int buffer) const { return empty(STAGES + 2 + buffer); }
+};
+
+struct Maps {
+  const TensorMap *q, *k, *v, *dout;
+};
+
+// -- producer ---------------------------------------------------------------------------------------------------------
+
+/**
+ * Puts the turns of this block, one a call; run by one thread. An item is one tile of keys of one key head, the most
+ * seen first in a causal head; each of its query heads is a turn.
+ */
+struct Dealing {
+  int item;
+  DEVICE Dealing() : item(blockIdx.x) {}
+  DEVICE void put(const AttentionArgs& a, const Dealer& dealer, int n) {
+    const int tiles = (a.Tk + BLOCK_N - 1) / BLOCK_N, group = a.H / a.Hk;
+    int b, h, first;
+    if (n % group == 0) {
+      const int at = item;
+      item = Dealer::ask(a.counter);  // wanted an item later
+      if (at >= tiles * a.Hk * a.B) return dealer.put_end(n);
+      first = at % tiles * BLOCK_N;
+      h = at / tiles % a.Hk * group;
+      b = at / tiles / a.Hk;
+    } else {  // the next head of the turn before
+      const u32 before = dealer.record(n - 1);
+      if (shared_int(before) == 0) return dealer.put_end(n);
+      b = shared_int(before + 4);
+      h = shared_int(before + 8) + 1;
+      first = shared_int(before + 12);
+    }
+    const int last = min(first + BLOCK_N, a.Tk) - 1;
+    dealer.put(n, b, h, first, index_row(a.qLo, b, h) + first, index_row(a.qHi, b, h) + last);
+  }
+};
+
+DEVICE int first_tile(const Turn& t) { return t.span.begin / BLOCK_M * BLOCK_M; }
+
+/** Rows are asked for a step before the copies that need them. Two warps load keys and queries, two values and dout. */
+typedef LaneRows<BLOCK_N, 2> KeyRows;
+typedef LaneRows<BLOCK_M, 2> QueryRows;
+DEVICE void ask_keys(const AttentionArgs& a, const Turn& t, KeyRows& rows) {
+  if (!IDENTITY && t.valid) rows.ask(rows_of(a.kRows, t.b, key_head(a, t.h)), t.first, a.Tk);
+}
+DEVICE void ask_queries(const AttentionArgs& a, const Turn& t, int m0, QueryRows& rows) {
+  if (!IDENTITY && t.valid) rows.ask(rows_of(a.qRows, t.b, t.h), m0, a.Tq);
+}
+
+DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int round,
+                      const KeyRows& rows, bool side, Announcer& announcer) {
+  const int buffer = round & 1, hk = key_head(a, t.h);
+  const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, full = s.keys_full(buffer);
+  announcer.wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
+#if IDENTITY
+  if (threadIdx.x == 0) {
+    barrier_expect(full, 2 * KEY_BYTES);
+    for (int i = 0; i < 2; ++i) {
+      tensor_copy(kTile + i * QUERY_BYTES, maps.k, full, 0, hk, t.first + i * 64, t.b);
+      tensor_copy(vTile + i * QUERY_BYTES, maps.v, full, 0, hk, t.first + i * 64, t.b);
+    }
+  }
+#else
+  const View& from = side ? a.v : a.k;
+  rows.gather<1, 0>(side ? vTile : kTile, view_head<u16>(from, t.b, hk), from.row);
+  announcer.step(full);
+#endif
+}
+
+/** The queries that each of the item's keys is seen by; none for keys that do not exist. */
+DEVICE void load_bounds(const AttentionArgs& a, const Shared& s, const Turn& t, int turn, Announcer& announcer) {
+  const int buffer = turn & 1, place = t.first + threadIdx.x;
+  const bool valid = place < a.Tk;
+  announcer.wait(s.bounds_empty(buffer), (turn >> 1 & 1) ^ 1);
+  const u32 to = s.bounds + buffer * BOUNDS_BYTES + threadIdx.x * 4;
+  copy4_async(to, index_row(a.qLo, t.b, t.h) + (valid ? place : 0), valid);
+  copy4_async(to + BLOCK_N * 4, index_row(a.qHi, t.b, t.h) + (valid ? place : 0), valid);
+  announcer.step(s.bounds_full(buffer));
+  if (IDENTITY) announcer.flush();  // no gathered tile follows that would announce them
+}
+
+DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int m0,
+                         const QueryRows& rows, bool side, Announcer& announcer, const Ring<STAGES>& ring) {
+  const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
+  const float* stats = a.stats + (i64)(t.b * a.H + t.h) * qTiles * (BLOCK_M * 2) + m0 * 2;
+  const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
+  const u32 statsAt = s.stats + ring.stage * STATS_BYTES, full = s.full(ring.stage);
+#if IDENTITY
+  if (threadIdx.x == 0) {
+    barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
+    barrier_expect(full, 2 * QUERY_BYTES + STATS_BYTES);
+    tensor_copy(qTile, maps.q, full, 0, t.h, m0, t.b);
+    tensor_copy(doutTile, maps.dout, full, 0, t.h, m0, t.b);
+    bulk_copy(statsAt, stats, STATS_BYTES, full);
+  }
+#else
+  announcer.wait(s.empty(ring.stage), ring.parity ^ 1);
+  const View& from = side ? a.dout : a.q;
+  rows.gather<1, 0>(side ? doutTile : qTile, view_head<u16>(from, t.b, t.h), from.row);
+  if (threadIdx.x < STATS_BYTES / 16) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
+  announcer.step(full);
+#endif
+}
+
+DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
+  Ring<STAGES> ring;
+  const Dealer dealer(s.dealer);
+  Dealing dealing;
+  if (threadIdx.x == 0)
+    for (int i = 0; i < Dealer::AHEAD; ++i) dealing.put(a, dealer, i);
+  __syncwarp();  // keeps the warp together for the dealer
+  dealer.wait(0);
+  Turn turn = dealer.read(0);
+  const int group = a.H / a.Hk;
+  const bool side = uniform(threadIdx.x >= 64);
+  KeyRows keyRows;
+  QueryRows rows;
+  Announcer announcer;
+  ask_keys(a, turn, keyRows);
+  ask_queries(a, turn, first_tile(turn), rows);
+  int round = 0;
+  for (int n = 0; turn.valid; ++n) {
+    if (threadIdx.x == 0) dealing.put(a, dealer, n + Dealer::AHEAD);
+    __syncwarp();  // likewise
+    dealer.wait(n + 1);
+    if (turn.h % group == 0) load_keys(a, s, maps, turn, round++, keyRows, side, announcer);
+    load_bounds(a, s, turn, n, announcer);
+    ask_keys(a, dealer.read(n + 1), keyRows);
+    for (int m0 = first_tile(turn); m0 < turn.span.end; m0 += BLOCK_M, ring.next()) {
+      const QueryRows here = rows;
+      if (m0 + BLOCK_M < turn.span.end) {
+        ask_queries(a, turn, m0 + BLOCK_M, rows);
+      } else {
+        const Turn next = dealer.read(n + 1);
+        ask_queries(a, next, first_tile(next), rows);
+      }
+      load_queries(a, s, maps, turn, m0, here, side, announcer, ring);
+    }
+    const bool nothing = turn.span.begin >= turn.span.end;
+    dealer.done(n);
+    turn = dealer.read(n + 1);
+    if (nothing) {
+      announcer.flush();  // the dealer must not wait for who waits for what is owed
+      ask_queries(a, turn, first_tile(turn), rows);
+    }
+  }
+  announcer.flush();
+  if (threadIdx.x == 0) Dealer::finish(a.counter);
+}
