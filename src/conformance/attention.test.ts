@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { pattern } from "../pattern/index.ts";
 import { openReferenceDevice } from "../reference/device.ts";
 import { attentionConformance, runAttentionCase } from "./attention.ts";
-import { attentionCases } from "./attention_cases.ts";
+import { attentionCases } from "./attentionCases.ts";
 
 describe("the reference device", () => {
   test.each(attentionConformance().map((one) => [one.name, one] as const))("%s", async (_, one) => {

@@ -5,7 +5,7 @@ import { attentionBackward, attentionForward } from "../reference/attention.ts";
 import { precisionOf } from "../reference/precision.ts";
 import { normalAt, uniformAt } from "../rng.ts";
 import type { DType, FloatType, Tensor } from "../tensor.ts";
-import { attentionCases } from "./attention_cases.ts";
+import { attentionCases } from "./attentionCases.ts";
 import type { ConformanceCase, Verdict } from "./case.ts";
 import { compare, worstOf } from "./trial.ts";
 

@@ -1,8 +1,8 @@
 import type { ConformanceCase } from "./case.ts";
-import { memoryCases } from "./ops_memory.ts";
-import { modelCases } from "./ops_model.ts";
-import { sparsityCases } from "./ops_sparsity.ts";
-import { trainingCases } from "./ops_training.ts";
+import { memoryCases } from "./opsMemory.ts";
+import { modelCases } from "./opsModel.ts";
+import { sparsityCases } from "./opsSparsity.ts";
+import { trainingCases } from "./opsTraining.ts";
 
 /** Claims about every op but attention, for every device. */
 export const opCases: readonly ConformanceCase[] = [...memoryCases, ...modelCases, ...sparsityCases, ...trainingCases];

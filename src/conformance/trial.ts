@@ -1,7 +1,7 @@
 import type { Device } from "../device/device.ts";
 import type { Ops } from "../device/ops.ts";
 import { openReferenceDevice, referenceValues } from "../reference/device.ts";
-import { roundTo } from "../reference/memory_ops.ts";
+import { roundTo } from "../reference/memoryOps.ts";
 import { normalAt, uniformAt } from "../rng.ts";
 import type { DType, FloatType, Tensor } from "../tensor.ts";
 import type { ConformanceCase, Verdict } from "./case.ts";

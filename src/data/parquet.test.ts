@@ -8,7 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { mutations, noise, valueOrDataError } from "../../test/fuzz.ts";
 import { DataError } from "../errors.ts";
 import { readParquetText } from "./parquet.ts";
-import { ParquetDecoder } from "./parquet_decoder.ts";
+import { ParquetDecoder } from "./parquetDecoder.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "parquet-"));
 const path = join(folder, "a.parquet");

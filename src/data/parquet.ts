@@ -1,7 +1,7 @@
 import { DataError } from "../errors.ts";
 import { openFile } from "../files/open.ts";
 import type { ByteSource } from "../files/source.ts";
-import { DecodeError, ParquetDecoder } from "./parquet_decoder.ts";
+import { DecodeError, ParquetDecoder } from "./parquetDecoder.ts";
 
 export interface ParquetText {
   /** The text's bytes; undefined where the field is null. */

@@ -1,4 +1,4 @@
-import { chunkedHash } from "./chunked_hash.ts";
+import { chunkedHash } from "./chunkedHash.ts";
 import { dense } from "./dense.ts";
 import { documents } from "./documents.ts";
 import { drop } from "./drop.ts";

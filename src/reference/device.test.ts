@@ -4,7 +4,7 @@ import { normalAt } from "../rng.ts";
 import type { Staircase, StaircaseRule } from "../staircase/staircase.ts";
 import type { Tensor } from "../tensor.ts";
 import { openReferenceDevice, referenceValues, setReferenceValues } from "./device.ts";
-import { decodeBits, roundTo } from "./memory_ops.ts";
+import { decodeBits, roundTo } from "./memoryOps.ts";
 
 const device = openReferenceDevice();
 const { ops } = device;

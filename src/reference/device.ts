@@ -1,14 +1,14 @@
 import { type Capabilities, Device } from "../device/device.ts";
 import type { Ops } from "../device/ops.ts";
 import type { DType, Storage, Tensor } from "../tensor.ts";
-import { attentionOps } from "./attention_ops.ts";
-import { embeddingOps } from "./embedding_ops.ts";
-import { decodeBits, memoryOps } from "./memory_ops.ts";
-import { normalisationOps } from "./normalisation_ops.ts";
-import { optimizerOps } from "./optimizer_ops.ts";
-import { positionOps } from "./position_ops.ts";
-import { productOps } from "./product_ops.ts";
-import { sparsityOps } from "./sparsity_ops.ts";
+import { attentionOps } from "./attentionOps.ts";
+import { embeddingOps } from "./embeddingOps.ts";
+import { decodeBits, memoryOps } from "./memoryOps.ts";
+import { normalisationOps } from "./normalisationOps.ts";
+import { optimizerOps } from "./optimizerOps.ts";
+import { positionOps } from "./positionOps.ts";
+import { productOps } from "./productOps.ts";
+import { sparsityOps } from "./sparsityOps.ts";
 import { arithmetic, flat, type Precision, ReferenceStorage, rows } from "./values.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { FloatType } from "../tensor.ts";
-import { roundTo } from "./memory_ops.ts";
+import { roundTo } from "./memoryOps.ts";
 
 /** How arithmetic rounds: `store` what is written to memory, `sum` what stays in an accumulator. */
 export interface Precision {

@@ -89,7 +89,7 @@ export class ParquetDecoder {
   }
 
   async #start(): Promise<ChildProcess> {
-    const child = fork(new URL("./parquet_child.mjs", import.meta.url), {
+    const child = fork(new URL("./parquetChild.mjs", import.meta.url), {
       serialization: "advanced",
       execArgv: [`--max-old-space-size=${Math.ceil(this.#limits.baseMemoryBytes / mebibyte)}`],
       env: { ...process.env, NODE_OPTIONS: "" },

@@ -11,7 +11,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { DataError } from "../errors.ts";
 import { threefry2x32 } from "../rng.ts";
 import { readParquetText } from "./parquet.ts";
-import { ParquetDecoder } from "./parquet_decoder.ts";
+import { ParquetDecoder } from "./parquetDecoder.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "parquet-"));
 const path = join(folder, "a.parquet");
@@ -274,7 +274,7 @@ test("a decoder ends when the program that asked it is killed, even if it would 
       decoder.send({ ...request, memoryBytes: Infinity });
       if (request.kind === "group") setTimeout(() => console.log("it runs"), 100);
     });`;
-  const child = fileURLToPath(new URL("./parquet_child.mjs", import.meta.url));
+  const child = fileURLToPath(new URL("./parquetChild.mjs", import.meta.url));
   const parent = spawn(process.execPath, ["-e", program, child, path], { stdio: ["ignore", "pipe", "inherit"] });
   await once(parent.stdout, "data");
   parent.kill("SIGKILL");
