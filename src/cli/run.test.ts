@@ -2,25 +2,13 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runCli } from "./run.ts";
+import { scfa } from "../../test/inProcess.ts";
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "scfa-cli-"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-/** Runs a command in this process. */
-async function scfa(...argv: string[]) {
-  const [out, err]: [string[], string[]] = [[], []];
-  const terminal = {
-    out: (text: string) => void out.push(text),
-    err: (text: string) => void err.push(text),
-    isInteractive: false,
-  };
-  const code = await runCli(argv, terminal);
-  return { code, out: out.join(""), err: err.join("") };
-}
 
 const commands = [
   "demo",

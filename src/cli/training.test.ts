@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runCli } from "./run.ts";
+import { scfa } from "../../test/inProcess.ts";
 
 let folder: string;
 let text: string;
@@ -12,17 +12,6 @@ beforeAll(async () => {
   await writeFile(text, "It was the best of times, it was the worst of times. ".repeat(120));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-async function scfa(...argv: string[]) {
-  const [out, err]: [string[], string[]] = [[], []];
-  const terminal = {
-    out: (text: string) => void out.push(text),
-    err: (text: string) => void err.push(text),
-    isInteractive: false,
-  };
-  const code = await runCli(argv, terminal);
-  return { code, out: out.join(""), err: err.join("") };
-}
 
 const small = ["--context", "64", "--layers", "1", "--heads", "2", "--width", "32", "--threads", "1"];
 
