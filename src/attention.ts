@@ -81,7 +81,7 @@ export interface BackwardTensors extends ForwardTensors {
   readonly dq: Tensor;
   readonly dk: Tensor;
   readonly dv: Tensor;
-  /** Scratch, f32 [B, H, Tq]; made once and kept if left out. */
+  /** Scratch, f32 [B, H, Tq], for unions; made once and kept if left out. */
   readonly delta?: Tensor;
 }
 
@@ -130,16 +130,19 @@ export class PreparedAttention {
   }
 
   /** Writes every row of dq, dk and dv. */
-  backward({ delta = this.#scratch(), ...tensors }: BackwardTensors): void {
+  backward({ delta: scratch, ...tensors }: BackwardTensors): void {
     this.#mustBeAlive();
     const { ops } = this.device;
-    ops.attentionDelta({ o: tensors.o, dout: tensors.dout, delta });
+    // Where parts share queries, delta is of all their parts together; else each part may as well make its own.
+    const isUnion = this.#parts.some(({ part }) => part.addsToQueries);
+    const delta = isUnion ? (scratch ?? this.#scratch()) : null;
+    if (delta) ops.attentionDelta({ o: tensors.o, dout: tensors.dout, delta });
     for (const { part, staircase } of this.#parts) {
-      const { q, k, v, lse } = headsOf(part, tensors);
       ops.attentionBackward({
-        ...{ q, k, v, lse, staircase },
+        ...headsOf(part, tensors),
+        staircase,
         scale: this.scale,
-        delta: queryHeads(part, delta, 1),
+        delta: delta && queryHeads(part, delta, 1),
         dout: queryHeads(part, tensors.dout, 2),
         accumulateQ: part.addsToQueries,
         accumulateKV: part.addsToKeys,

@@ -161,14 +161,14 @@ describe("each call is held to what Ops states", () => {
       "lshBuckets: buckets are an even number of 2 to 256, got 258.",
     ],
     [
-      "a seed out of range",
-      () => ops.keepMask({ seed: 2 ** 32, stream: 0, keep: 0.5, out: i(2) }),
+      "a key of one word",
+      () => ops.keepMask({ key: i(1), keep: 0.5, out: i(2) }),
       ShapeError,
-      "keepMask: seed is a whole number of 0 to 4294967295, got 4294967296.",
+      "keepMask: key is [2], got [1].",
     ],
     [
       "a share above 1",
-      () => ops.keepMask({ seed: 0, stream: 0, keep: 1.5, out: i(2) }),
+      () => ops.keepMask({ key: i(2), keep: 1.5, out: i(2) }),
       ShapeError,
       "keepMask: keep is a share of 0 to 1, got 1.5.",
     ],

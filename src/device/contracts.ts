@@ -109,10 +109,8 @@ const contracts: { [K in keyof Ops]: Contract<K> } = {
     },
   },
   keepMask: {
-    tensors: { out: "[*] i32" },
-    also({ seed, stream, keep }) {
-      whole("keepMask", "seed", seed, 0, 2 ** 32 - 1);
-      whole("keepMask", "stream", stream, 0, 2 ** 32 - 1);
+    tensors: { key: "[2] i32", out: "[*] i32" },
+    also({ keep }) {
       demand("keepMask", keep >= 0 && keep <= 1, "keep is a share of 0 to 1", () => `${keep}`);
     },
   },
@@ -152,20 +150,27 @@ const contracts: { [K in keyof Ops]: Contract<K> } = {
       v: "[B,Tk,Hk,D] strided",
       ...staircaseFields,
       lse: "[B,H,Tq] f32 strided",
-      delta: "[B,H,Tq] f32 strided",
+      delta: "[B,H,Tq] f32 strided optional",
+      o: "[B,Tq,H,D] strided optional",
       dout: "[B,Tq,H,D] strided",
       dq: "[B,Tq,H,D] strided",
       dk: "[B,Tk,Hk,D] strided",
       dv: "[B,Tk,Hk,D] strided",
     },
-    also: ({ scale }, sizes) => checkAttention("attentionBackward", sizes, scale),
+    also({ scale, delta, o }, sizes) {
+      checkAttention("attentionBackward", sizes, scale);
+      demand("attentionBackward", Boolean(delta ?? o), "delta or o is given", () => "neither");
+    },
   },
 
-  softmaxCrossEntropy: { tensors: { logits: "[N,V]", targets: "[N] i32", losses: "[N] f32" } },
+  softmaxCrossEntropy: {
+    tensors: { logits: "[N,V]", targets: "[N] i32", losses: "[N] f32", gradScale: "[1] f32 optional" },
+  },
   gradNorm: { tensors: { grad: "[*] f32", norm: "[1] f32" } },
   adamw: {
     tensors: {
       param: "[*] f32",
+      computed: "[...param] float optional",
       grad: "[...param] f32",
       m: "[...param] f32",
       v: "[...param] f32",

@@ -1,4 +1,4 @@
-import { DTypeError, ShapeError } from "../errors.ts";
+import { DTypeError, ShapeError, UnsupportedError } from "../errors.ts";
 import { bytesPerElement, type DType, type FloatType, type HostArray, type Storage, Tensor } from "../tensor.ts";
 import { checked } from "./contracts.ts";
 import type { Ops } from "./ops.ts";
@@ -11,6 +11,16 @@ export interface Capabilities {
   readonly maxTensorBytes: number;
   /** Runs of the same inputs give the same bits. */
   readonly deterministic: boolean;
+  /** A good size, in bytes, for a buffer of intermediate values that is filled in chunks, as logits are. */
+  readonly chunkBytes: number;
+}
+
+/** Ops to be enqueued again and again; made by `Device.record`. */
+export interface Recording {
+  /** Enqueues the ops once, in order with all other work. @throws UnsupportedError after `dispose` */
+  replay(): void;
+  /** Gives back what the device holds for it; its tensors are the caller's. */
+  dispose(): void;
 }
 
 /**
@@ -21,6 +31,8 @@ export abstract class Device {
   /** For logs: what was opened, for example `cpu (2 threads, relaxed SIMD)`. */
   abstract readonly description: string;
   abstract readonly capabilities: Capabilities;
+  /** Libraries of the system that the device runs on, by name, and where each was found. */
+  readonly libraries: Readonly<Record<string, string>> = {};
   /** Bytes now held by tensors and scratch, and the most there ever were. */
   abstract readonly memory: { readonly bytes: number; readonly peakBytes: number };
 
@@ -35,6 +47,40 @@ export abstract class Device {
   abstract synchronize(): Promise<void>;
   /** Gives everything back; tensors of this device are dead afterwards. */
   abstract dispose(): void;
+
+  /**
+   * The ops that `run` enqueues, to be enqueued again by `replay`. A device may capture them, so that a replay costs no
+   * host work between launches; it may run them as they are, once or more, before it does. So `run` must enqueue the
+   * same ops with the same numbers on the same tensors each time, and neither create, dispose, read nor write tensors:
+   * what changes from replay to replay stands in tensors that are written between replays. The tensors must live as
+   * long as the recording. `record` itself runs nothing.
+   */
+  record(run: () => void): Recording {
+    let disposed = false;
+    return {
+      replay() {
+        if (disposed) {
+          throw new UnsupportedError("record", "a recording in use must not be disposed", "a disposed one");
+        }
+        run();
+      },
+      dispose() {
+        disposed = true;
+      },
+    };
+  }
+
+  /**
+   * Milliseconds that the work which `run` enqueues takes, from the end of all work enqueued before. By the host's clock
+   * here, the cost of enqueuing included; a device with timers of its own measures on the device.
+   */
+  async time(run: () => void): Promise<number> {
+    await this.synchronize();
+    const start = performance.now();
+    run();
+    await this.synchronize();
+    return performance.now() - start;
+  }
 
   /** The operations, with shapes and dtypes checked once, here, for every device. */
   readonly ops: Ops;

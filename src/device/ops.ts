@@ -120,9 +120,10 @@ export interface Ops {
   lshBuckets(args: { x: Tensor; rotations: Tensor; out: Tensor<"i32"> }): void;
   /**
    * out[i] = 1 with probability `keep`, else 0: word 0 of threefry2x32-20 with key (seed, stream) at counter (i, 0),
-   * kept when it is below keep * 2^32. out i32, any shape; seed and stream are unsigned 32-bit.
+   * kept when it is below keep * 2^32. out i32, any shape; key i32 [2] holds the bits of seed and stream, unsigned
+   * 32-bit: on the device, so that a recorded step can be replayed.
    */
-  keepMask(args: { seed: number; stream: number; keep: number; out: Tensor<"i32"> }): void;
+  keepMask(args: { key: Tensor<"i32">; keep: number; out: Tensor<"i32"> }): void;
   /**
    * Builds a staircase by its rule. `out` has full leading dimensions or 1 where the rule's inputs are the same for all;
    * qRows and kRows may be null only where the visit order is the identity (no groups).
@@ -152,7 +153,8 @@ export interface Ops {
    */
   attentionDelta(args: { o: Tensor; dout: Tensor; delta: Tensor }): void;
   /**
-   * Gradients of attentionForward over one staircase, given lse and delta of the whole attention.
+   * Gradients of attentionForward over one staircase, given lse and delta of the whole attention. Where one staircase is
+   * the whole, delta may be null and o given instead: some devices then make delta on the way.
    * dq strided like q; dk, dv strided like k, v. `accumulateQ`, `accumulateKV` add into dq, or into dk and dv;
    * otherwise every row is written.
    */
@@ -163,7 +165,8 @@ export interface Ops {
     staircase: Staircase;
     scale: number;
     lse: Tensor;
-    delta: Tensor;
+    delta: Tensor | null;
+    o?: Tensor;
     dout: Tensor;
     accumulateQ?: boolean;
     accumulateKV?: boolean;
@@ -176,19 +179,27 @@ export interface Ops {
   /**
    * losses[n] = logsumexp(logits[n]) - logits[n, targets[n]] in nats, and, with `gradScale` given, logits[n] becomes
    * (softmax - onehot) * gradScale in place. A target of -1 is ignored: loss 0, gradient 0. Any other target outside
-   * 0..V-1 gives NaN. logits [N,V], targets i32 [N], losses f32 [N].
+   * 0..V-1 gives NaN. Where a loss is not finite, its row's gradient is NaN throughout: so no such loss can pass by a
+   * check of the gradient's norm. logits [N,V], targets i32 [N], losses f32 [N], gradScale f32 [1].
    */
-  softmaxCrossEntropy(args: { logits: Tensor; targets: Tensor<"i32">; losses: Tensor; gradScale?: number }): void;
+  softmaxCrossEntropy(args: {
+    logits: Tensor;
+    targets: Tensor<"i32">;
+    losses: Tensor;
+    gradScale?: Tensor | null;
+  }): void;
   /** norm[0] = sqrt(sum of squares of all elements); any shape, f32; summed in a fixed order. */
   gradNorm(args: { grad: Tensor; norm: Tensor }): void;
   /**
    * AdamW (Loshchilov and Hutter, arXiv 1711.05101) on f32 tensors of one shape, in place.
-   * control f32 [4] = [learning rate, 1 - beta1^t, 1 - beta2^t, gradient factor]: on the device, so that a captured
+   * control f32 [4] = [learning rate, 1 - beta1^t, 1 - beta2^t, gradient factor]: on the device, so that a recorded
    * step can be replayed. The gradient is multiplied by the factor, then by min(1, maxNorm / (factor * norm[0])).
-   * A norm that is not finite leaves everything as it was.
+   * `computed` (shape of param, any float type that the device computes in) gets the new values, rounded to nearest
+   * even; it may be param itself. A norm that is not finite leaves everything as it was, `computed` too.
    */
   adamw(args: {
     param: Tensor;
+    computed?: Tensor | null;
     grad: Tensor;
     m: Tensor;
     v: Tensor;

@@ -1,8 +1,8 @@
 /** The language model: configuration, loss and gradients, optimizer, sampling, GPT-2 weights in and out. */
 export * from "./config.ts";
+export type { Draw } from "./draws.ts";
 export * from "./huggingface.ts";
-export { type Draw, documentIds } from "./layerAttention.ts";
-export { type Batch, Gpt, type GptOptions, type ModelTensors } from "./model.ts";
+export { Gpt, type GptOptions, type ModelTensors } from "./model.ts";
 export * from "./notation.ts";
 export * from "./optimizer.ts";
 export {
@@ -12,4 +12,6 @@ export {
   parameterCount,
   parameterLayout,
 } from "./parameters.ts";
+export { type Batch, documentIds } from "./passInputs.ts";
 export { Decoder, type GenerateOptions, generate, type SamplingOptions, sampleToken } from "./sampling.ts";
+export { type StepResult, TrainStep, type TrainStepOptions } from "./trainStep.ts";

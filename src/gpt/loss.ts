@@ -14,7 +14,7 @@ export class Head {
 
   /**
    * @param rows N, the most rows of one call
-   * @param logitsBytes how large the buffer may be; at least one row
+   * @param logitsBytes how large the buffer may be, the device's `chunkBytes` if left out; at least one row
    */
   constructor(
     arena: Arena,
@@ -22,12 +22,12 @@ export class Head {
       rows,
       vocabulary,
       dtype,
-      logitsBytes,
-    }: { rows: number; vocabulary: number; dtype: FloatType; logitsBytes: number },
+      logitsBytes = arena.device.capabilities.chunkBytes,
+    }: { rows: number; vocabulary: number; dtype: FloatType; logitsBytes?: number | undefined },
   ) {
     this.#device = arena.device;
     const bytes = Math.min(logitsBytes, arena.device.capabilities.maxTensorBytes);
-    const chunkRows = Math.floor(bytes / (vocabulary * bytesPerElement[dtype]));
+    const chunkRows = wholeTiles(Math.floor(bytes / (vocabulary * bytesPerElement[dtype])));
     this.#logits = arena.empty([Math.min(rows, Math.max(1, chunkRows)), vocabulary], dtype);
   }
 
@@ -49,7 +49,7 @@ export class Head {
    * @param table [V,C]
    * @param targets i32 [N]; -1 is passed over
    * @param losses f32 [N], in nats
-   * @param backward `dHidden` [N,C] is written; `dTable` (f32 [V,C]) is added into; both times `gradScale`
+   * @param backward `dHidden` [N,C] is written; `dTable` (f32 [V,C]) is added into; both times `gradScale` (f32 [1])
    */
   loss({
     hidden,
@@ -62,7 +62,7 @@ export class Head {
     table: Tensor;
     targets: Tensor<"i32">;
     losses: Tensor;
-    backward?: { gradScale: number; dHidden: Tensor; dTable: Tensor };
+    backward?: { gradScale: Tensor; dHidden: Tensor; dTable: Tensor };
   }): void {
     const { ops } = this.#device;
     const N = hidden.shape[0]!;
@@ -81,4 +81,12 @@ export class Head {
       ops.linearBackwardWeight({ x, dout: logits, transposed: true, dw: backward.dTable });
     }
   }
+}
+
+/** Rows that a tile of a matrix product is high, or a multiple of it, on most devices. */
+const TILE_ROWS = 128;
+
+/** A chunk's rows, in whole tiles where there is more than one. */
+function wholeTiles(rows: number): number {
+  return rows > TILE_ROWS ? rows - (rows % TILE_ROWS) : rows;
 }

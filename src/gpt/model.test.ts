@@ -2,9 +2,10 @@ import { describe, expect, it, vi } from "vitest";
 import { openReferenceDevice, referenceValues, setReferenceValues } from "../reference/device.ts";
 import { uniformAt } from "../rng.ts";
 import { type ModelOptions, parseModelConfig } from "./config.ts";
-import { type Batch, Gpt } from "./model.ts";
+import { Gpt } from "./model.ts";
 import { AdamW } from "./optimizer.ts";
 import { ModelParameters } from "./parameters.ts";
+import type { Batch } from "./passInputs.ts";
 
 const tiny = { layers: 2, heads: 2, width: 32, vocabulary: 11, context: 9, seed: 3 };
 

@@ -1,5 +1,5 @@
 import { PreparedAttention } from "../attention.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, Recording } from "../device/device.ts";
 import type { Ops } from "../device/ops.ts";
 import { ShapeError } from "../errors.ts";
 import { causalPairs, type Plan, plan } from "../plan.ts";
@@ -20,10 +20,13 @@ import {
   normBackward,
   normForward,
 } from "./block.ts";
-import { headDimension, layerAttentions, type ModelConfig } from "./config.ts";
-import { type Draw, documentIds, LayerData } from "./layerAttention.ts";
+import { headDimension, type ModelConfig } from "./config.ts";
+import type { Draw } from "./draws.ts";
+import { headGroups } from "./headGroups.ts";
+import { LayerData } from "./layerAttention.ts";
 import { Head } from "./loss.ts";
 import type { Affine, ModelParameters } from "./parameters.ts";
+import { type Batch, meanLoss, PassInputs } from "./passInputs.ts";
 
 /** A model's weights, or the gradients of them, as views; shapes in `parameterLayout`. */
 export interface ModelTensors {
@@ -33,13 +36,6 @@ export interface ModelTensors {
   readonly norm: Affine;
 }
 
-/** Sequences to learn from: `targets[b,t]` is the token that follows `tokens[b,t]`. Row-major [B,T]. */
-export interface Batch {
-  readonly tokens: Int32Array;
-  /** -1 where nothing is to be predicted. */
-  readonly targets: Int32Array;
-}
-
 export interface GptOptions {
   /** B: sequences of each pass. */
   readonly batch: number;
@@ -47,11 +43,9 @@ export interface GptOptions {
   readonly context?: number;
   /** Whether gradients will be wanted; without, all blocks share their activations. Default true. */
   readonly training?: boolean;
-  /** How large the buffer of logits may be. */
+  /** How large the buffer of logits may be; the device's `chunkBytes` if left out. */
   readonly logitsBytes?: number;
 }
-
-const DEFAULT_LOGITS_BYTES = 1 << 27;
 
 /** All of a model's tensors out of views by name. */
 export function modelTensors(view: (name: string) => Tensor, config: ModelConfig): ModelTensors {
@@ -65,7 +59,7 @@ export function modelTensors(view: (name: string) => Tensor, config: ModelConfig
 
 /**
  * A GPT for batches of one shape [B,T]: loss, and gradients by explicit backward. All device memory is allocated here,
- * so that a pass is a fixed list of launches.
+ * so that a pass is a few uploads and a fixed list of launches; that of a training pass is recorded.
  *
  * Letters: N = B * T rows, C width, V vocabulary.
  */
@@ -76,12 +70,7 @@ export class Gpt {
   readonly T: number;
   readonly #arena: Arena;
   readonly #weights: ModelTensors;
-  /** i32 [B,T] */
-  readonly #tokens: Tensor<"i32">;
-  /** i32 [N] */
-  readonly #targets: Tensor<"i32">;
-  /** i32 [B,T], where the model knows documents. */
-  readonly #documents: Tensor<"i32"> | null;
+  readonly #inputs: PassInputs;
   /** f32 [N]: the last batch's loss of each token, in nats. */
   readonly losses: Tensor;
   /** The residual stream [N,C] before each block and after the last; one tensor throughout if not training. */
@@ -92,12 +81,13 @@ export class Gpt {
   readonly #plans: readonly PreparedAttention[];
   readonly #head: Head;
   readonly #backward: { readonly scratch: BlockScratch; readonly dx: Tensor } | null;
-  #countedTargets = 0;
+  /** The launches of a training pass, and the gradients that they add into. */
+  #trainingPass: { readonly gradients: ModelTensors; readonly recording: Recording } | null = null;
 
   /** @throws ShapeError if T exceeds the model's context */
   constructor(
     readonly parameters: ModelParameters,
-    { batch: B, context, training = true, logitsBytes = DEFAULT_LOGITS_BYTES }: GptOptions,
+    { batch: B, context, training = true, logitsBytes }: GptOptions,
   ) {
     const { device, config, dtype } = parameters;
     const T = context ?? config.context;
@@ -114,9 +104,7 @@ export class Gpt {
     const arena = new Arena(device);
     this.#arena = arena;
     this.#weights = modelTensors(parameters.views(parameters.computed), config);
-    this.#tokens = arena.zeros([B, T], "i32");
-    this.#targets = arena.zeros([N], "i32");
-    this.#documents = config.documentEnd === null ? null : arena.zeros([B, T], "i32");
+    this.#inputs = new PassInputs(arena, config, shape);
     this.losses = arena.empty([N]);
 
     const first = arena.empty([N, C], dtype);
@@ -132,10 +120,9 @@ export class Gpt {
       this.#backward = null;
     }
     this.#norm = allocateNorm(arena, N, C, dtype);
-    const attentions = layerAttentions(config);
-    this.#layers = each(
-      (layer) =>
-        new LayerData(arena, config, { layer, attention: attentions[layer]!, shape, documents: this.#documents }),
+    const { draws, documents } = this.#inputs;
+    this.#layers = headGroups(config).map(
+      (groups, layer) => new LayerData(arena, { groups, draws: draws.groups[layer]!, shape, documents }),
     );
     const attentionShape = { B, Tq: T, Tk: T, H: config.heads, Hk: config.kvHeads };
     this.#plans = this.#layers.map((layer) => {
@@ -150,58 +137,47 @@ export class Gpt {
    * @param draw what rotations and dropped rows are drawn from
    */
   async evaluate(batch: Batch, { draw }: { draw: Draw }): Promise<number> {
-    this.#forward(batch, draw);
+    const counted = this.#inputs.stage(batch, { draw, scale: 0 });
+    this.#forward();
     this.#head.loss({
       hidden: this.#norm.out,
       table: this.#weights.tokens,
-      targets: this.#targets,
+      targets: this.#inputs.targets,
       losses: this.losses,
     });
-    return this.#meanLoss();
+    return meanLoss(await this.losses.read(), counted);
   }
 
   /**
-   * Mean loss of a batch, and `scale` times its gradient added into `gradients`.
+   * Mean loss of a batch, and `scale` times its gradient added into `gradients`; waits for the device.
    * @param gradients what `gradientTensors` made; all zero before the first of several batches
    * @param scale 1 over the number of batches that add up, times the loss scale
    */
-  async accumulate(
-    batch: Batch,
-    { draw, gradients, scale }: { draw: Draw; gradients: ModelTensors; scale: number },
-  ): Promise<number> {
+  async accumulate(batch: Batch, pass: { draw: Draw; gradients: ModelTensors; scale: number }): Promise<number> {
+    const counted = this.enqueue(batch, pass);
+    return meanLoss(await this.losses.read(), counted);
+  }
+
+  /**
+   * As `accumulate`, but returns at once: `losses` has the loss of each token when the work enqueued so far has run.
+   * Where a loss is not finite, neither is the gradient.
+   * @param gradients the same object each time: another one is recorded anew
+   * @returns how many tokens have a target; the mean loss is over these
+   */
+  enqueue(batch: Batch, { draw, gradients, scale }: { draw: Draw; gradients: ModelTensors; scale: number }): number {
     if (!this.#backward) throw new ShapeError("gpt", "gradients need a model made for training", "training: false");
-    const { dx, scratch } = this.#backward;
-    const { ops } = this.device;
-    this.#forward(batch, draw);
-    this.#head.loss({
-      hidden: this.#norm.out,
-      table: this.#weights.tokens,
-      targets: this.#targets,
-      losses: this.losses,
-      backward: {
-        gradScale: scale / Math.max(1, this.#countedTargets),
-        dHidden: scratch.dNorm,
-        dTable: gradients.tokens,
-      },
-    });
-    ops.fill({ out: dx, value: 0 });
-    normBackward(ops, {
-      x: this.#stream[this.config.layers]!,
-      weights: this.#weights.norm,
-      activations: this.#norm,
-      dNorm: scratch.dNorm,
-      dx,
-      gradients: gradients.norm,
-    });
-    for (let layer = this.config.layers - 1; layer >= 0; layer--) this.#blockBackward(layer, gradients.blocks[layer]!);
-    ops.embedBackward({
-      tokens: this.#tokens,
-      dout: dx.view([this.B, this.T, this.config.width]),
-      dTokenTable: gradients.tokens,
-      dPositionTable: gradients.positions,
-    });
-    for (const layer of this.#layers) layer.prepare({ ...draw, index: draw.index + 1 });
-    return this.#meanLoss();
+    if (this.#trainingPass?.gradients !== gradients) {
+      this.#trainingPass?.recording.dispose();
+      this.#trainingPass = { gradients, recording: this.device.record(() => this.#forwardAndBackward(gradients)) };
+    }
+    const counted = this.#inputs.stage(batch, { draw, scale });
+    this.#trainingPass.recording.replay();
+    return counted;
+  }
+
+  /** Computes ahead what a pass with this draw uploads; for the host to do while the device is busy. */
+  prepare(draw: Draw): void {
+    this.#inputs.draws.prepare(draw);
   }
 
   /** Pairs that the last pass attended to, over all causal ones; the mean over layers, heads and batch. 1 is dense. */
@@ -224,25 +200,56 @@ export class Gpt {
     return modelTensors(this.parameters.views(flat), this.config);
   }
 
-  #forward(batch: Batch, draw: Draw): void {
-    this.#upload(batch);
+  #forward(): void {
     const { ops } = this.device;
-    embedTokens(ops, this.#weights, { tokens: this.#tokens, firstPosition: 0, out: this.#stream[0]! });
+    embedTokens(ops, this.#weights, { tokens: this.#inputs.tokens, firstPosition: 0, out: this.#stream[0]! });
     for (const [layer, weights] of this.#weights.blocks.entries()) {
-      this.#layers[layer]!.redraw(draw);
+      const data = this.#layers[layer]!;
+      data.drop();
       blockForward(ops, this.config, {
         x: this.#stream[layer]!,
         out: this.#stream[layer + 1]!,
         weights,
         activations: this.#activations[layer]!,
         attend: ({ heads, o, lse }) => {
-          this.#layers[layer]!.hash(heads, { first: 0, end: this.T });
+          data.hash(heads, { first: 0, end: this.T });
           this.#plans[layer]!.build();
           this.#plans[layer]!.forward({ ...heads, o, lse });
         },
       });
     }
     normForward(ops, this.config, this.#stream[this.config.layers]!, this.#weights.norm, this.#norm);
+  }
+
+  /** The launches of a training pass; see `Device.record`. */
+  #forwardAndBackward(gradients: ModelTensors): void {
+    const { dx, scratch } = this.#backward!;
+    const { ops } = this.device;
+    const { tokens, targets, gradScale } = this.#inputs;
+    this.#forward();
+    this.#head.loss({
+      hidden: this.#norm.out,
+      table: this.#weights.tokens,
+      targets,
+      losses: this.losses,
+      backward: { gradScale, dHidden: scratch.dNorm, dTable: gradients.tokens },
+    });
+    ops.fill({ out: dx, value: 0 });
+    normBackward(ops, {
+      x: this.#stream[this.config.layers]!,
+      weights: this.#weights.norm,
+      activations: this.#norm,
+      dNorm: scratch.dNorm,
+      dx,
+      gradients: gradients.norm,
+    });
+    for (let layer = this.config.layers - 1; layer >= 0; layer--) this.#blockBackward(layer, gradients.blocks[layer]!);
+    ops.embedBackward({
+      tokens,
+      dout: dx.view([this.B, this.T, this.config.width]),
+      dTokenTable: gradients.tokens,
+      dPositionTable: gradients.positions,
+    });
   }
 
   #blockBackward(layer: number, gradients: BlockParameters): void {
@@ -269,22 +276,9 @@ export class Gpt {
     });
   }
 
-  #upload({ tokens, targets }: Batch): void {
-    this.#tokens.write(tokens);
-    this.#targets.write(targets);
-    this.#documents?.write(documentIds(tokens, { B: this.B, T: this.T }, this.config.documentEnd!));
-    this.#countedTargets = targets.reduce((n, target) => n + (target === -1 ? 0 : 1), 0);
-  }
-
-  async #meanLoss(): Promise<number> {
-    const losses = await this.losses.read();
-    let sum = 0;
-    for (const loss of losses) sum += loss;
-    return sum / Math.max(1, this.#countedTargets);
-  }
-
   /** Gives everything back but the parameters. */
   dispose(): void {
+    this.#trainingPass?.recording.dispose();
     for (const plan of this.#plans) plan.dispose();
     this.#arena.dispose();
   }

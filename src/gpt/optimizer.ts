@@ -1,3 +1,4 @@
+import type { Recording } from "../device/device.ts";
 import type { Tensor } from "../tensor.ts";
 import type { ModelParameters } from "./parameters.ts";
 
@@ -44,10 +45,11 @@ export class AdamW {
   readonly m: Tensor;
   readonly v: Tensor;
   readonly counters: OptimizerCounters;
-  /** f32 [1] */
-  readonly #norm: Tensor;
+  /** f32 [1]: the gradient's length, times the loss scale, once what `enqueue` enqueued has run. */
+  readonly norm: Tensor;
   /** f32 [4]; see `Ops.adamw`. */
   readonly #control: Tensor;
+  readonly #step: Recording;
 
   constructor(
     readonly parameters: ModelParameters,
@@ -57,8 +59,13 @@ export class AdamW {
     this.gradients = device.zeros([layout.size]);
     this.m = device.zeros([layout.size]);
     this.v = device.zeros([layout.size]);
-    this.#norm = device.zeros([1]);
+    this.norm = device.zeros([1]);
     this.#control = device.zeros([4]);
+    this.#step = device.record(() => {
+      device.ops.gradNorm({ grad: this.gradients, norm: this.norm });
+      this.#apply(0, layout.decayedSize, this.options.weightDecay);
+      this.#apply(layout.decayedSize, layout.size - layout.decayedSize, 0);
+    });
     this.counters = { updates: 0, lossScale: this.scalesLoss ? FIRST_LOSS_SCALE : 1, updatesAtScale: 0 };
   }
 
@@ -69,20 +76,23 @@ export class AdamW {
 
   /** Takes one step along the gradients, and waits for it. */
   async update({ lr }: { lr: number }): Promise<UpdateResult> {
-    const { device } = this.parameters;
-    const { beta1, beta2 } = this.options;
-    const { lossScale } = this.counters;
-    const t = this.counters.updates + 1;
-    device.ops.gradNorm({ grad: this.gradients, norm: this.#norm });
-    this.#control.write(new Float32Array([lr, 1 - beta1 ** t, 1 - beta2 ** t, 1 / lossScale]));
-    const { layout } = this.parameters;
-    this.#apply(0, layout.decayedSize, this.options.weightDecay);
-    this.#apply(layout.decayedSize, layout.size - layout.decayedSize, 0);
-    this.parameters.refresh();
+    this.enqueue({ lr });
+    return this.settle((await this.norm.read())[0]!);
+  }
 
-    const norm = (await this.#norm.read())[0]!;
+  /** Enqueues one step along the gradients; `settle` must follow before the next. */
+  enqueue({ lr }: { lr: number }): void {
+    const { beta1, beta2 } = this.options;
+    const t = this.counters.updates + 1;
+    this.#control.write(Float32Array.of(lr, 1 - beta1 ** t, 1 - beta2 ** t, 1 / this.counters.lossScale));
+    this.#step.replay();
+  }
+
+  /** Brings the counters up to date with the step enqueued last. @param norm the value of `norm` */
+  settle(norm: number): UpdateResult {
+    const { lossScale } = this.counters;
     const applied = Number.isFinite(norm);
-    if (applied) this.counters.updates = t;
+    if (applied) this.counters.updates++;
     this.#adjustLossScale(applied);
     return { gradNorm: norm / lossScale, applied };
   }
@@ -90,8 +100,8 @@ export class AdamW {
   /** Whether parameters and moments are finite throughout. */
   async isFinite(): Promise<boolean> {
     for (const flat of [this.parameters.values, this.m, this.v]) {
-      this.parameters.device.ops.gradNorm({ grad: flat, norm: this.#norm });
-      if (!Number.isFinite((await this.#norm.read())[0])) return false;
+      this.parameters.device.ops.gradNorm({ grad: flat, norm: this.norm });
+      if (!Number.isFinite((await this.norm.read())[0])) return false;
     }
     return true;
   }
@@ -104,12 +114,14 @@ export class AdamW {
   #apply(offset: number, length: number, weightDecay: number): void {
     const { beta1, beta2, epsilon, maxNorm } = this.options;
     const part = (flat: Tensor) => flat.view([length], { offset });
+    const { values, computed } = this.parameters;
     this.parameters.device.ops.adamw({
-      param: part(this.parameters.values),
+      param: part(values),
+      computed: computed === values ? null : part(computed),
       grad: part(this.gradients),
       m: part(this.m),
       v: part(this.v),
-      norm: this.#norm,
+      norm: this.norm,
       control: this.#control,
       maxNorm,
       beta1,
@@ -131,6 +143,7 @@ export class AdamW {
   }
 
   dispose(): void {
-    for (const tensor of [this.gradients, this.m, this.v, this.#norm, this.#control]) tensor.dispose();
+    this.#step.dispose();
+    for (const tensor of [this.gradients, this.m, this.v, this.norm, this.#control]) tensor.dispose();
   }
 }

@@ -1,5 +1,6 @@
 import type { Safetensors, TensorToWrite } from "../data/safetensors.ts";
 import type { Device } from "../device/device.ts";
+import { ShapeError } from "../errors.ts";
 import { normalAt } from "../rng.ts";
 import type { FloatType, Tensor } from "../tensor.ts";
 import { headDimension, type ModelConfig } from "./config.ts";
@@ -123,6 +124,25 @@ export class ModelParameters {
       if ("constant" in init) data.fill(init.constant);
       else for (let i = 0; i < data.length; i++) data[i] = init.normal * normalAt(this.config.seed, stream, i);
       viewOf(this.values, spec).write(data);
+    }
+    this.refresh();
+  }
+
+  /**
+   * Sets the values to those of another model on the same device, of the same sizes but for the attention and for tables,
+   * which may be longer there: of them the first rows are taken. So one `initialize` serves models of several contexts.
+   * @throws ShapeError if a parameter is missing there or has another shape
+   */
+  copyFrom(other: ModelParameters): void {
+    const theirs = new Map(other.layout.specs.map((spec) => [spec.name, spec]));
+    for (const spec of this.layout.specs) {
+      const from = theirs.get(spec.name);
+      if (!from || from.size < spec.size || from.shape.slice(1).join() !== spec.shape.slice(1).join()) {
+        const rule = `${spec.name} to copy has the shape [${spec.shape}], or more rows`;
+        throw new ShapeError("parameters", rule, from ? `[${from.shape}]` : "nothing");
+      }
+      const x = other.values.view(spec.shape, { offset: from.offset });
+      this.device.ops.copy({ x, out: viewOf(this.values, spec) });
     }
     this.refresh();
   }

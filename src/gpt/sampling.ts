@@ -11,8 +11,10 @@ import {
   type NormActivations,
   normForward,
 } from "./block.ts";
-import { headDimension, layerAttentions, type ModelConfig } from "./config.ts";
-import { type Draw, LayerData, type RowRange } from "./layerAttention.ts";
+import { headDimension, type ModelConfig } from "./config.ts";
+import { type Draw, PassDraws } from "./draws.ts";
+import { headGroups } from "./headGroups.ts";
+import { LayerData, type RowRange } from "./layerAttention.ts";
 import { Head } from "./loss.ts";
 import { attentionScale, embedTokens, type ModelTensors, modelTensors } from "./model.ts";
 import type { ModelParameters } from "./parameters.ts";
@@ -138,14 +140,16 @@ export class Decoder {
     this.#stream = arena.empty([rows, C], dtype);
     this.#activations = allocateBlock(arena, config, { B: 1, T: rows }, dtype, this.#stream);
     this.#norm = allocateNorm(arena, rows, C, dtype);
-    const attentions = layerAttentions(config);
+    const draws = new PassDraws(arena, config);
+    const layers = headGroups(config);
     const cache = () => arena.empty([1, context, Hk, headDimension(config)], dtype);
-    this.#cache = attentions.map(() => ({ k: cache(), v: cache() }));
-    this.#layers = attentions.map((attention, layer) => {
+    this.#cache = layers.map(() => ({ k: cache(), v: cache() }));
+    this.#layers = layers.map((groups, layer) => {
       const shape = { B: 1, T: context };
-      return new LayerData(arena, config, { layer, attention, shape, documents: this.#documents });
+      return new LayerData(arena, { groups, draws: draws.groups[layer]!, shape, documents: this.#documents });
     });
-    for (const layer of this.#layers) layer.redraw(draw);
+    draws.stage(draw);
+    for (const layer of this.#layers) layer.drop();
     this.#head = new Head(arena, { rows: 1, vocabulary: config.vocabulary, dtype, logitsBytes: 0 });
   }
 

@@ -27,12 +27,12 @@ export function attentionForward(call: ReferenceAttention): { o: Float64Array; l
   const { store, sum } = call.precision ?? exact;
   const o = new Float64Array(B * Tq * H * D);
   const lse = new Float64Array(B * H * Tq);
-  forEachQuery(call, (row) => {
-    lse[row.lse] = row.logSumExp;
+  forEachQuery(call, ({ q, lse: at, keys, weights, logSumExp }) => {
+    lse[at] = logSumExp;
     for (let d = 0; d < D; d++) {
       let total = 0;
-      for (const [n, key] of row.keys.entries()) total = sum(total + sum(row.weights[n] * call.v[key + d]));
-      o[row.q + d] = store(total);
+      for (let n = 0; n < keys.length; n++) total = sum(total + sum(weights[n] * call.v[keys[n] + d]));
+      o[q + d] = store(total);
     }
   });
   return { o, lse };
@@ -60,7 +60,8 @@ export function attentionBackward(
   const scale = scaleOf(call);
   forEachQuery(call, ({ q, keys, weights }) => {
     const delta = dot(dout, q, o, q);
-    for (const [n, key] of keys.entries()) {
+    for (let n = 0; n < keys.length; n++) {
+      const key = keys[n];
       const dWeight = store(dot(dout, q, call.v, key));
       const dScore = store(weights[n] * sum(dWeight - delta));
       addScaled(dv, key, weights[n], dout, q);

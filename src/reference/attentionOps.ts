@@ -37,14 +37,15 @@ export function attentionOps({ sum, dot }: Arithmetic): AttentionOps {
       }
     },
 
-    attentionBackward({ q, k, v, staircase, scale, lse, delta, dout, accumulateQ, accumulateKV, dq, dk, dv }) {
+    attentionBackward({ q, k, v, staircase, scale, lse, delta, o, dout, accumulateQ, accumulateKV, dq, dk, dv }) {
       if (!accumulateQ) for (const r of rows(dq)) r.fill(0);
       if (!accumulateKV) for (const r of [...rows(dk), ...rows(dv)]) r.fill(0);
       forEachQuery(q.shape, k.shape[2], staircase, ({ b, h, i, hk, keyRows }) => {
         const qRow = row(q, b, i, h);
         const gRow = row(dout, b, i, h);
         const dqRow = row(dq, b, i, h);
-        const [lseAt, deltaAt] = [row(lse, b, h)[i], row(delta, b, h)[i]];
+        const lseAt = row(lse, b, h)[i];
+        const deltaAt = delta ? row(delta, b, h)[i] : dot(row(o!, b, i, h), gRow);
         for (const j of keyRows) {
           const [kRow, vRow] = [row(k, b, j, hk), row(v, b, j, hk)];
           const [dkRow, dvRow] = [row(dk, b, j, hk), row(dv, b, j, hk)];

@@ -113,7 +113,7 @@ describe("gradients agree with finite differences", () => {
     const [logits, targets, losses] = [normal(3, 5), ints([2, -1, 4], 3), zeros(3)];
     const values = referenceValues(logits);
     const gradScale = 0.25;
-    ops.softmaxCrossEntropy({ logits, targets, losses, gradScale });
+    ops.softmaxCrossEntropy({ logits, targets, losses, gradScale: device.tensor(Float32Array.of(gradScale), [1]) });
     const gradient = zeros(3, 5);
     setReferenceValues(gradient, referenceValues(logits));
     setReferenceValues(logits, values);
@@ -280,8 +280,8 @@ describe("what is easily got wrong", () => {
     const out = device.empty([1, 2, 2]);
     ops.embed({ tokens: ints([1, 5], 1, 2), tokenTable: normal(5, 2), positionTable: null, firstPosition: 0, out });
     expect(Array.from(await out.read(), Number.isNaN)).toEqual([false, false, true, true]);
-    const [logits, losses] = [normal(3, 2), device.empty([3])];
-    ops.softmaxCrossEntropy({ logits, targets: ints([-1, -2, 2], 3), losses, gradScale: 1 });
+    const [logits, losses, gradScale] = [normal(3, 2), device.empty([3]), device.tensor(Float32Array.of(1), [1])];
+    ops.softmaxCrossEntropy({ logits, targets: ints([-1, -2, 2], 3), losses, gradScale });
     expect([...(await losses.read())]).toEqual([0, Number.NaN, Number.NaN]);
     expect([...(await logits.read())]).toEqual([0, 0, Number.NaN, Number.NaN, Number.NaN, Number.NaN]);
   });

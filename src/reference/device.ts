@@ -38,7 +38,12 @@ export function setReferenceValues(tensor: Tensor<DType>, values: ArrayLike<numb
 
 class ReferenceDevice extends Device {
   readonly description: string;
-  readonly capabilities: Capabilities = { floatTypes: ["f32"], maxTensorBytes: 2 ** 31, deterministic: true };
+  readonly capabilities: Capabilities = {
+    floatTypes: ["f32"],
+    maxTensorBytes: 2 ** 31,
+    deterministic: true,
+    chunkBytes: 2 ** 27,
+  };
   readonly memory = { bytes: 0, peakBytes: 0 };
   readonly #precision: Precision;
 

@@ -19,8 +19,9 @@ export function sparsityOps({ sum }: Arithmetic): Pick<Ops, "lshBuckets" | "keep
       }
     },
 
-    keepMask({ seed, stream, keep, out }) {
+    keepMask({ key, keep, out }) {
       const kept = flat(out);
+      const [seed, stream] = flat(key);
       for (let i = 0; i < kept.length; i++) {
         kept[i] = threefry2x32([seed, stream], [i, 0])[0] < keep * 2 ** 32 ? 1 : 0;
       }

@@ -1,4 +1,4 @@
-import type { Batch } from "../gpt/model.ts";
+import type { Batch } from "../gpt/passInputs.ts";
 
 /** Tokens to learn from, as `Tokens` of the data room reads them from a file. */
 export interface TokenSource {

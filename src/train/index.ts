@@ -3,6 +3,7 @@ export * from "./checkpoint.ts";
 export * from "./config.ts";
 export * from "./data.ts";
 export * from "./errors.ts";
+export * from "./evaluate.ts";
 export * from "./load.ts";
 export * from "./loop.ts";
 export * from "./metrics.ts";

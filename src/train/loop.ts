@@ -1,14 +1,15 @@
 import type { Device } from "../device/device.ts";
-import { DataError, ShapeError, UnsupportedError } from "../errors.ts";
 import { cleanLeftovers } from "../files/leftovers.ts";
-import { parseModelConfig } from "../gpt/config.ts";
-import { Gpt, type ModelTensors } from "../gpt/model.ts";
-import { AdamW } from "../gpt/optimizer.ts";
+import type { Draw } from "../gpt/draws.ts";
 import { ModelParameters, parameterCount } from "../gpt/parameters.ts";
+import type { Batch } from "../gpt/passInputs.ts";
+import { type StepResult, TrainStep } from "../gpt/trainStep.ts";
 import { type CheckpointState, loadOptimizer, newestGood, pruneCheckpoints, writeCheckpoint } from "./checkpoint.ts";
 import { type RunConfig, scheduleOf } from "./config.ts";
-import { padded, type TrainingData } from "./data.ts";
+import type { TrainingData } from "./data.ts";
 import { DivergedError } from "./errors.ts";
+import { evaluate } from "./evaluate.ts";
+import { checkFit, checkSameModel } from "./fit.ts";
 import { type Metric, MetricsWriter } from "./metrics.ts";
 import type { Run } from "./run.ts";
 import { learningRate } from "./schedule.ts";
@@ -54,8 +55,6 @@ export interface TrainResult {
 
 /** Below this an f16 run no longer overflows by bad luck but diverges. */
 const SMALLEST_LOSS_SCALE = 2 ** -10;
-/** Keeps evaluation's random choices apart from training's. */
-const EVALUATION_SEED = 0x6576616c;
 
 /**
  * Trains a run, from its newest good checkpoint on if it has one, to its last step. On a device whose ops are
@@ -76,10 +75,10 @@ class Trainer {
   readonly #options: TrainOptions;
   readonly #config: RunConfig;
   readonly #parameters: ModelParameters;
-  readonly #optimizer: AdamW;
-  readonly #gradients: ModelTensors;
-  readonly #model: Gpt;
+  readonly #trainStep: TrainStep;
   #metrics: MetricsWriter | undefined;
+  /** The first batch of a step to come, read while the device is at work on the one before. */
+  #ahead: { readonly step: number; readonly batch: Promise<Batch> } | null = null;
   #step = 0;
   #tokens = 0;
   #elapsedMs = 0;
@@ -88,7 +87,7 @@ class Trainer {
 
   /** Checks that all fits together, and loads the newest checkpoint. */
   static async open(options: TrainOptions): Promise<Trainer> {
-    checkFit(options);
+    checkFit({ config: options.run.config, device: options.device, data: options.data });
     const trainer = new Trainer(options);
     try {
       await trainer.#begin();
@@ -104,16 +103,19 @@ class Trainer {
     this.#options = options;
     this.#config = options.run.config;
     this.#parameters = new ModelParameters(options.device, model, train.dtype);
-    this.#optimizer = new AdamW(this.#parameters, {
-      beta1: train.beta1,
-      beta2: train.beta2,
-      epsilon: train.adamEpsilon,
-      weightDecay: train.weightDecay,
-      maxNorm: train.clip ?? Number.POSITIVE_INFINITY,
+    const { batch, accumulate, context } = train;
+    this.#trainStep = new TrainStep(this.#parameters, {
+      batch,
+      accumulate,
+      ...(context === undefined ? {} : { context }),
+      optimizer: {
+        beta1: train.beta1,
+        beta2: train.beta2,
+        epsilon: train.adamEpsilon,
+        weightDecay: train.weightDecay,
+        maxNorm: train.clip ?? Number.POSITIVE_INFINITY,
+      },
     });
-    const { context } = train;
-    this.#model = new Gpt(this.#parameters, { batch: train.batch, ...(context === undefined ? {} : { context }) });
-    this.#gradients = this.#model.gradientTensors(this.#optimizer.gradients);
   }
 
   async #begin(): Promise<void> {
@@ -122,7 +124,7 @@ class Trainer {
     const found = await newestGood(run.checkpoints, (text) => this.#tell({ type: "message", text }));
     if (found) {
       checkSameModel(found.path, found.state, this.#config);
-      await loadOptimizer(found.path, this.#optimizer, found.state);
+      await loadOptimizer(found.path, this.#trainStep.optimizer, found.state);
       this.#step = found.state.step;
       this.#tokens = found.state.tokens;
       this.#elapsedMs = found.state.elapsedMs;
@@ -153,7 +155,7 @@ class Trainer {
     while (this.#step < steps) {
       await this.#options.beforeStep?.(this.#step);
       if (stopped()) break;
-      const metric = await this.#trainStep();
+      const metric = await this.#advance();
       averageMs = averageMs === 0 ? metric.stepMs : 0.9 * averageMs + 0.1 * metric.stepMs;
       this.#metrics!.append(metric);
       this.#tell({ type: "step", metric, etaMs: averageMs * (steps - this.#step) });
@@ -164,7 +166,7 @@ class Trainer {
   }
 
   /** One optimizer step, and an evaluation where one is due. */
-  async #trainStep(): Promise<Metric> {
+  async #advance(): Promise<Metric> {
     const { train } = this.#config;
     const lr = learningRate(scheduleOf(train), this.#step);
     const start = performance.now();
@@ -189,42 +191,57 @@ class Trainer {
   }
 
   /** Gradient and update; done again with a smaller loss scale while an f16 gradient overflows. */
-  async #update(lr: number): Promise<{ loss: number; gradNorm: number }> {
-    const { counters } = this.#optimizer;
+  async #update(lr: number): Promise<StepResult> {
+    const { optimizer } = this.#trainStep;
     for (;;) {
-      const loss = await this.#gradient();
-      if (!Number.isFinite(loss)) throw await this.#diverged("loss", loss);
-      const { gradNorm, applied } = await this.#optimizer.update({ lr });
-      if (applied) return { loss, gradNorm };
-      if (!this.#optimizer.scalesLoss || counters.lossScale < SMALLEST_LOSS_SCALE) {
-        throw await this.#diverged("gradient", gradNorm);
+      const result = await this.#trainStep.run({
+        lr,
+        batch: async (part) => ({ batch: await this.#batch(part), draw: this.#draw(this.#step, part) }),
+        meanwhile: () => this.#lookAhead(),
+      });
+      const { loss, gradNorm, applied } = result;
+      if (!Number.isFinite(loss)) throw await this.#diverged("loss", loss, { unchanged: !applied });
+      if (applied) return result;
+      const { lossScale } = optimizer.counters;
+      if (!optimizer.scalesLoss || lossScale < SMALLEST_LOSS_SCALE) {
+        throw await this.#diverged("gradient", gradNorm, { unchanged: true });
       }
-      const text = `Step ${this.#step + 1}: an f16 gradient overflowed; again with loss scale ${counters.lossScale}.`;
+      const text = `Step ${this.#step + 1}: an f16 gradient overflowed; again with loss scale ${lossScale}.`;
       this.#tell({ type: "message", text });
     }
   }
 
-  /** Mean loss of the step's batches, their gradients added up in the optimizer. */
-  async #gradient(): Promise<number> {
-    const { batch: B, accumulate, seed } = this.#config.train;
-    const { train } = this.#options.data;
-    this.#optimizer.begin();
-    let sum = 0;
-    for (let part = 0; part < accumulate; part++) {
-      const rows = { B, T: this.#model.T, seed, step: this.#step, firstRow: part * B };
-      sum += await this.#model.accumulate(await train.sample(rows), {
-        draw: { seed, index: this.#step * accumulate + part },
-        gradients: this.#gradients,
-        scale: this.#optimizer.counters.lossScale / accumulate,
-      });
-    }
-    return sum / accumulate;
+  async #batch(part: number): Promise<Batch> {
+    if (part === 0 && this.#ahead?.step === this.#step) return this.#ahead.batch;
+    return this.#sample(this.#step, part);
+  }
+
+  #sample(step: number, part: number): Promise<Batch> {
+    const { batch: B, seed } = this.#config.train;
+    return this.#options.data.train.sample({ B, T: this.#trainStep.model.T, seed, step, firstRow: part * B });
+  }
+
+  #draw(step: number, part: number): Draw {
+    const { accumulate, seed } = this.#config.train;
+    return { seed, index: step * accumulate + part };
+  }
+
+  /** Work for the host while the device is at a step: what the next one begins with. */
+  #lookAhead(): void {
+    const step = this.#step + 1;
+    if (step >= this.#config.train.steps || this.#ahead?.step === step) return;
+    const batch = this.#sample(step, 0);
+    // A failure is one of the step that needs the batch, and is thrown there.
+    batch.catch(() => {});
+    this.#ahead = { step, batch };
+    this.#trainStep.model.prepare(this.#draw(step, 0));
   }
 
   async #evaluate(): Promise<Pick<Metric, "valLoss" | "visibleShare">> {
     const { evalBatches } = this.#config.train;
-    const valLoss = await evaluate(this.#model, this.#options.data, { batches: evalBatches });
-    return { valLoss, visibleShare: await this.#model.visibleShare() };
+    const { model } = this.#trainStep;
+    const valLoss = await evaluate(model, this.#options.data, { batches: evalBatches });
+    return { valLoss, visibleShare: await model.visibleShare() };
   }
 
   /** Writes a checkpoint unless this state has one. */
@@ -233,7 +250,7 @@ class Trainer {
     const { run } = this.#options;
     // Lines first: a checkpoint whose step has no line would be resumed without it.
     this.#metrics!.flush();
-    const path = await writeCheckpoint(run.checkpoints, { optimizer: this.#optimizer, state: this.#state() });
+    const path = await writeCheckpoint(run.checkpoints, { optimizer: this.#trainStep.optimizer, state: this.#state() });
     this.#checkpoint = { step: this.#step, path };
     if (prune) {
       await pruneCheckpoints(run.checkpoints, { step: this.#step, keep: this.#config.train.keepCheckpoints });
@@ -250,7 +267,7 @@ class Trainer {
       tokens: this.#tokens,
       elapsedMs: this.#elapsedMs,
       seeds: { train: train.seed, model: model.seed },
-      optimizer: { ...this.#optimizer.counters },
+      optimizer: { ...this.#trainStep.optimizer.counters },
       device: this.#options.device.description,
       config: this.#config,
     };
@@ -259,15 +276,19 @@ class Trainer {
   /**
    * The error for a step that failed. The optimizer left everything as it was before the step; that is kept, if it is
    * finite itself, and no older checkpoint is removed for it.
+   * @param unchanged false if the optimizer moved all the same: a device that breaks its word on a loss that is not finite
    */
-  async #diverged(quantity: "loss" | "gradient", value: number): Promise<DivergedError> {
-    if (this.#step > 0 && (await this.#optimizer.isFinite())) await this.#save({ prune: false });
+  async #diverged(
+    quantity: "loss" | "gradient",
+    value: number,
+    { unchanged }: { unchanged: boolean },
+  ): Promise<DivergedError> {
+    if (unchanged && this.#step > 0 && (await this.#trainStep.optimizer.isFinite())) await this.#save({ prune: false });
     return new DivergedError(this.#step + 1, quantity, value, this.#checkpoint?.path ?? null);
   }
 
   get #tokensPerStep(): number {
-    const { batch, accumulate } = this.#config.train;
-    return batch * accumulate * this.#model.T;
+    return this.#trainStep.tokens;
   }
 
   #tell(event: TrainEvent): void {
@@ -276,64 +297,7 @@ class Trainer {
 
   dispose(): void {
     this.#metrics?.close();
-    this.#model.dispose();
-    this.#optimizer.dispose();
+    this.#trainStep.dispose();
     this.#parameters.dispose();
   }
-}
-
-/**
- * Mean validation loss in nats a token.
- * @param batches how many, spread evenly over the validation tokens; all if there are fewer
- * @throws DataError if the validation tokens are fewer than one sequence needs
- */
-export async function evaluate(
-  model: Gpt,
-  { validation }: Pick<TrainingData, "validation">,
-  { batches }: { batches: number },
-): Promise<number> {
-  const { B, T } = model;
-  const available = Math.ceil(validation.windows(T) / B);
-  const count = Math.min(batches, available);
-  if (count === 0) throw tooShort(validation.name, T);
-  let sum = 0;
-  let targets = 0;
-  for (let n = 0; n < count; n++) {
-    const batch = await validation.sequential({ B, T, index: Math.floor((n * available) / count) });
-    const loss = await model.evaluate(padded(batch, { B, T }), { draw: { seed: EVALUATION_SEED, index: n } });
-    sum += loss * batch.targets.length;
-    targets += batch.targets.length;
-  }
-  return sum / targets;
-}
-
-function checkFit({ run, device, data }: TrainOptions): void {
-  const { model, train } = run.config;
-  const T = train.context ?? model.context;
-  if (T > model.context) {
-    throw new ShapeError("train.context", `it must be at most the model's context of ${model.context}`, `${T}`);
-  }
-  if (train.dtype && !device.capabilities.floatTypes.includes(train.dtype)) {
-    const known = device.capabilities.floatTypes.join(", ");
-    throw new UnsupportedError("train.dtype", `it must be one of ${known} on ${device.description}`, train.dtype);
-  }
-  for (const source of [data.train, data.validation]) {
-    if (source.vocabularySize > model.vocabulary) {
-      const rule = `it must be at least ${source.vocabularySize}, the tokens of ${source.name}`;
-      throw new ShapeError("model.vocabulary", rule, `${model.vocabulary}`);
-    }
-  }
-  if (data.train.windows(T) === 0) throw tooShort(data.train.name, T);
-  if (train.evalBatches > 0 && data.validation.windows(T) === 0) throw tooShort(data.validation.name, T);
-}
-
-function tooShort(name: string, T: number): DataError {
-  const fix = "Use a smaller context or a longer text.";
-  return new DataError(name, "length", `there are too few tokens for a sequence of ${T} and its targets`, fix);
-}
-
-function checkSameModel(path: string, state: CheckpointState, config: RunConfig): void {
-  const text = (model: unknown) => JSON.stringify(Object.entries(parseModelConfig(model)).sort());
-  if (text(state.config.model) === text(config.model)) return;
-  throw new DataError(path, "state.json", "its model is not the one of the run's config.json", "Restore the file.");
 }

@@ -1,6 +1,6 @@
 // adamw: one step of AdamW in place.
 //
-// Inputs:  param, grad, m, v [size]; norm [1]; control [4] = learning rate, 1 - beta1^t, 1 - beta2^t, gradient factor.
+// Inputs:  param, computed (may be param), grad, m, v [size]; norm [1]; control [4] = learning rate, 1 - beta1^t, 1 - beta2^t, gradient factor.
 // Grid:    one task per `perTask` elements, a multiple of 4.
 // Scratch: none.
 // Numerics: float32. A norm that is not finite leaves everything as it was.
@@ -10,6 +10,7 @@ import { madd } from "./simd.as";
 @unmanaged
 class AdamwArgs {
   param: usize;
+  computed: usize;
   grad: usize;
   m: usize;
   v: usize;
@@ -57,6 +58,7 @@ function stepVectors(args: AdamwArgs, scale: f32, at: usize, end: usize): void {
     v128.store(args.m + at, m);
     v128.store(args.v + at, v);
     v128.store(args.param + at, p);
+    if (args.computed != args.param) v128.store(args.computed + at, p);
   }
 }
 
@@ -70,5 +72,7 @@ function stepOne(args: AdamwArgs, scale: f32, at: usize): void {
   const keep: f32 = <f32>1 - learningRate * args.weightDecay;
   store<f32>(args.m + at, m);
   store<f32>(args.v + at, v);
-  store<f32>(args.param + at, keep * load<f32>(args.param + at) - learningRate * step);
+  const p = keep * load<f32>(args.param + at) - learningRate * step;
+  store<f32>(args.param + at, p);
+  store<f32>(args.computed + at, p);
 }

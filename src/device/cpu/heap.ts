@@ -112,7 +112,8 @@ export class Heap {
     if (hole) return hole;
     this.#grow(size, { reuseTail: mayMerge });
     if (mayMerge) this.#mergeAll();
-    return this.#bestFit(size, retired);
+    // Commands may have run since the caller looked, and the new memory then merges with what they used.
+    return this.#bestFit(size, mayMerge ? retired : Math.max(retired, this.completed()));
   }
 
   #mergeAll(): void {

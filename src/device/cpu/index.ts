@@ -59,6 +59,7 @@ export class CpuDevice extends Device {
       floatTypes: ["f32"],
       maxTensorBytes: runtime.heap.limitBytes - layout.heap,
       deterministic: true,
+      chunkBytes: 2 ** 27,
     };
   }
 

@@ -1,6 +1,6 @@
 // keepMask: out[i] = 1 if word 0 of threefry2x32-20 with key (seed, stream) at counter (i, 0) is below the threshold.
 //
-// Inputs:  out i32 [size]; threshold keep * 2^32, rounded up, or keepAll.
+// Inputs:  key i32 [2] = (seed, stream); out i32 [size]; threshold keep * 2^32, rounded up, or keepAll.
 // Grid:    one task per `perTask` elements, a multiple of 4.
 // Scratch: none.
 // Paper:   Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
@@ -16,8 +16,7 @@ class KeepMaskArgs {
   out: usize;
   size: u32;
   perTask: u32;
-  seed: u32;
-  stream: u32;
+  key: usize;
   threshold: u32;
   keepAll: u32;
 }
@@ -28,9 +27,11 @@ export function keepMask(argsAddress: usize, task: u32, _scratch: usize): void {
   const end = min(first + args.perTask, args.size);
   const thresholds = i32x4.splat(args.threshold);
   const one = i32x4.splat(1);
+  const seed = load<u32>(args.key);
+  const stream = load<u32>(args.key, 4);
   for (let i = first; i < end; i += 4) {
     const counters = i32x4.add(i32x4.splat(i), i32x4(0, 1, 2, 3));
-    const below = i32x4.lt_u(firstWord(args.seed, args.stream, counters), thresholds);
+    const below = i32x4.lt_u(firstWord(seed, stream, counters), thresholds);
     const kept = args.keepAll ? one : v128.and(below, one);
     if (i + 4 <= end) v128.store(args.out + (i << 2), kept);
     else storeTail(args.out + (i << 2), kept, <i32>(end - i));

@@ -57,7 +57,7 @@ function playAll(device: CpuDevice): Made {
   ops.rope({ x: heads, base: 1e4, firstPosition: 5, out: made.turned });
   const rotations = device.tensor(lshRotations({ seed: 1, H, D, buckets: 8 }), [H, D, 4]);
   ops.lshBuckets({ x: heads, rotations, out: made.buckets });
-  ops.keepMask({ seed: 1, stream: 2, keep: 0.4, out: made.kept });
+  ops.keepMask({ key: device.tensor(Int32Array.of(1, 2), [2]), keep: 0.4, out: made.kept });
   const groups = { documents: null, qGroups: made.buckets, kGroups: made.buckets, groupCount: 8 };
   const { qRows, kRows, lo, hi, qLo, qHi } = made;
   const staircase = { qRows, kRows, lo, hi, qLo, qHi };
@@ -67,7 +67,8 @@ function playAll(device: CpuDevice): Made {
   ops.attentionDelta({ o: made.o, dout: heads, delta: made.delta });
   const { delta, dq, dk, dv } = made;
   ops.attentionBackward({ ...attention, delta, dout: heads, dq, dk, dv });
-  ops.softmaxCrossEntropy({ logits: made.logits, targets: tokens.view([N]), losses: made.losses, gradScale: 1 / N });
+  const gradScale = device.tensor(Float32Array.of(1 / N), [1]);
+  ops.softmaxCrossEntropy({ logits: made.logits, targets: tokens.view([N]), losses: made.losses, gradScale });
   ops.gradNorm({ grad: made.dw, norm: made.norm });
   const control = device.tensor(Float32Array.of(1e-3, 0.1, 0.05, 1), [4]);
   const hyper = { maxNorm: 1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 };

@@ -1,7 +1,8 @@
-// softmaxCrossEntropy: losses[n] = logsumexp(logits[n]) - logits[n, target]; with `withGradient`, logits[n] becomes
-// (softmax - onehot) * gradScale. Target -1: loss and gradient 0. Other targets out of range: NaN.
+// softmaxCrossEntropy: losses[n] = logsumexp(logits[n]) - logits[n, target]; with a `gradScale`, logits[n] becomes
+// (softmax - onehot) * gradScale. Target -1: loss and gradient 0. Other targets out of range: NaN. A loss that is not
+// finite: gradient NaN.
 //
-// Inputs:  logits [N, V], targets i32 [N], losses [N].
+// Inputs:  logits [N, V], targets i32 [N], losses [N], gradScale [1] or 0.
 // Grid:    one task per `rowsPerTask` rows.
 // Scratch: none.
 // Numerics: float32 about the row's maximum; the logarithm in float64.
@@ -15,8 +16,7 @@ class SoftmaxCrossEntropyArgs {
   N: u32;
   V: i32;
   rowsPerTask: u32;
-  withGradient: u32;
-  gradScale: f32;
+  gradScale: usize;
 }
 
 export function softmaxCrossEntropy(argsAddress: usize, task: u32, _scratch: usize): void {
@@ -24,23 +24,30 @@ export function softmaxCrossEntropy(argsAddress: usize, task: u32, _scratch: usi
   const first = task * args.rowsPerTask;
   const end = min(first + args.rowsPerTask, args.N);
   const V = args.V;
+  const withGradient = args.gradScale != 0;
+  const gradScale: f32 = withGradient ? load<f32>(args.gradScale) : 0;
   for (let n = first; n < end; n++) {
     const row = args.logits + <usize>n * V * 4;
     const target = load<i32>(args.targets + (n << 2));
     if (<u32>target >= <u32>V) {
       const value: f32 = target == -1 ? 0 : f32.NaN;
       store<f32>(args.losses + (n << 2), value);
-      if (args.withGradient) fillRow(row, V, value);
+      if (withGradient) fillRow(row, V, value);
       continue;
     }
     const largest = rowMax(row, V);
     const targetLogit = load<f32>(row + (target << 2));
-    const sum = args.withGradient ? storeExps(row, V, largest) : sumExps(row, V, largest);
-    store<f32>(args.losses + (n << 2), <f32>(<f64>largest - <f64>targetLogit + NativeMath.log(<f64>sum)));
-    if (!args.withGradient) continue;
-    scaleRow(row, V, args.gradScale / sum);
+    const sum = withGradient ? storeExps(row, V, largest) : sumExps(row, V, largest);
+    const loss = <f32>(<f64>largest - <f64>targetLogit + NativeMath.log(<f64>sum));
+    store<f32>(args.losses + (n << 2), loss);
+    if (!withGradient) continue;
+    if (!isFinite<f32>(loss)) {
+      fillRow(row, V, f32.NaN);
+      continue;
+    }
+    scaleRow(row, V, gradScale / sum);
     const at = row + (target << 2);
-    store<f32>(at, load<f32>(at) - args.gradScale);
+    store<f32>(at, load<f32>(at) - gradScale);
   }
 }
 

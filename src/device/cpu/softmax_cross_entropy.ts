@@ -1,5 +1,5 @@
 import type { Ops } from "../ops.ts";
-import { type CpuRuntime, f32 } from "./runtime.ts";
+import type { CpuRuntime } from "./runtime.ts";
 
 const floatsPerTask = 1 << 14;
 
@@ -12,6 +12,6 @@ export function softmaxCrossEntropy(
   const rowsPerTask = Math.max(1, Math.floor(floatsPerTask / V));
   runtime.enqueue("softmaxCrossEntropy", {
     tasks: Math.ceil(N / rowsPerTask),
-    args: [logits, targets, losses, N, V, rowsPerTask, gradScale === undefined ? 0 : 1, f32(gradScale ?? 0)],
+    args: [logits, targets, losses, N, V, rowsPerTask, gradScale ?? 0],
   });
 }
