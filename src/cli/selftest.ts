@@ -1,6 +1,7 @@
 import type { ConformanceCase, Verdict } from "../conformance/index.ts";
 import type { Device } from "../device/device.ts";
-import { CommandFailure, defineCommand, flag, UsageError } from "./command.ts";
+import type { FloatType } from "../tensor.ts";
+import { CommandFailure, defineCommand, type FlagValues, flag, UsageError } from "./command.ts";
 import { deviceFlags, withDevice } from "./options.ts";
 import { showProgress } from "./progress.ts";
 import { type Terminal, textTable } from "./terminal.ts";
@@ -9,6 +10,8 @@ import { type Terminal, textTable } from "./terminal.ts";
 interface Outcome {
   readonly name: string;
   readonly room: string;
+  /** Flags that run it again. */
+  readonly repeat: readonly string[];
   readonly pass: boolean;
   readonly ms: number;
   /** null where the case did not get as far as comparing. */
@@ -16,37 +19,47 @@ interface Outcome {
   readonly error: string | null;
 }
 
+const flags = {
+  ...deviceFlags,
+  filter: flag.text("only cases whose name contains this text"),
+  dtype: flag.choice("compute in this type", ["f32", "f16", "bf16"], { byDefault: "the device's first" }),
+  random: flag.count("that many random cases of attention instead of the list: any pattern, size, type and layout"),
+  seed: flag.count("what random cases are drawn from", { least: 0, most: 2 ** 32 - 1, byDefault: "1" }),
+  first: flag.count("number of the first random case", { least: 0, byDefault: "0" }),
+  json: flag.toggle("print one JSON object with every case"),
+};
+
+type SelftestFlags = FlagValues<typeof flags>;
+
 export const command = defineCommand({
   name: "selftest",
   summary: "check every operation of a device on this machine against exact arithmetic",
   description:
-    "Runs each conformance case on the device and on a slow float64 reference with the same inputs. A case passes if its error is at most twice that of straightforward arithmetic in the device's precision, plus a small floor. The worst error is given as a share of what is allowed.",
-  flags: {
-    ...deviceFlags,
-    filter: flag.text("only cases whose name contains this text"),
-    json: flag.toggle("print one JSON object with every case"),
-  },
+    "Runs each conformance case on the device and on a slow float64 reference with the same inputs. A case passes if its error is at most twice that of straightforward arithmetic in the device's precision, plus a small floor; in random cases, which may be too small for one rounding to tell, a miss is held against the largest error of sixteen roundings. The worst error is given as a share of what is allowed.",
+  flags,
   examples: [
     { line: "scfa selftest", says: "everything, on the device that other commands would use" },
     { line: "scfa selftest --device cpu --threads 1 --filter attention", says: "one part of it, on one thread" },
+    { line: "scfa selftest --random 1000 --seed 7", says: "attention in cases that nobody chose" },
+    { line: "scfa selftest --random 834 --first 1668", says: "the third of twelve parts of 10,000 of them" },
   ],
   async run({ flags, terminal }) {
-    const { conformanceCases } = await import("../conformance/index.ts");
-    const wanted = flags.filter?.toLowerCase() ?? "";
-    const cases = conformanceCases.filter(({ name }) => name.toLowerCase().includes(wanted));
-    if (cases.length === 0) {
-      const rooms = [...new Set(conformanceCases.map(({ room }) => room))].join(", ");
-      throw new UsageError(`no case has "${flags.filter}" in its name. The parts are: ${rooms}.`);
+    for (const name of ["seed", "first"] as const) {
+      if (flags[name] !== undefined && !flags.random) throw new UsageError(`--${name} goes with --random <count>.`);
     }
     await withDevice(flags, terminal, async (device) => {
-      const outcomes = await runAll(cases, device, terminal);
+      const cases = await chooseCases(flags, device);
+      // A log has each failure as soon as it is there, so that a run that is stopped leaves what it found.
+      const atOnce = !flags.json && !terminal.isInteractive;
+      const onFailure = (outcome: Outcome) => atOnce && terminal.out(failureText(outcome, flags));
+      const outcomes = await runAll(cases, { device, dtype: flags.dtype, terminal, onFailure });
       const failed = outcomes.filter(({ pass }) => !pass);
       if (flags.json) {
         const summary = { device: device.description, cases: outcomes.length, failed: failed.length, outcomes };
         terminal.out(`${JSON.stringify(summary, null, 2)}\n`);
       } else {
         terminal.out(roomTable(outcomes));
-        for (const outcome of failed) terminal.out(failureText(outcome, flags.device));
+        for (const outcome of failed) terminal.out(atOnce ? `FAIL ${outcome.name}\n` : failureText(outcome, flags));
         terminal.out(
           `\n${outcomes.length - failed.length} of ${outcomes.length} cases pass on ${device.description}.\n`,
         );
@@ -56,12 +69,38 @@ export const command = defineCommand({
   },
 });
 
-async function runAll(cases: readonly ConformanceCase[], device: Device, terminal: Terminal): Promise<Outcome[]> {
+/** The list, or random cases, of which the filter leaves some. @throws UsageError if none */
+async function chooseCases({ dtype, filter, random, seed = 1, first = 0 }: SelftestFlags, device: Device) {
+  const { floatTypes } = device.capabilities;
+  if (dtype && !floatTypes.includes(dtype)) {
+    throw new UsageError(`--dtype is a type that ${device.description} computes in: ${floatTypes.join(", ")}.`);
+  }
+  const { conformanceCases, randomConformance } = await import("../conformance/index.ts");
+  const all = random
+    ? randomConformance({ count: random, seed, first, floatTypes: dtype ? [dtype] : floatTypes })
+    : conformanceCases;
+  const wanted = filter?.toLowerCase() ?? "";
+  const cases = all.filter(({ name }) => name.toLowerCase().includes(wanted));
+  if (cases.length > 0) return cases;
+  const rooms = [...new Set(all.map(({ room }) => room))].join(", ");
+  throw new UsageError(`no case has "${filter}" in its name. The parts are: ${rooms}.`);
+}
+
+interface Setting {
+  readonly device: Device;
+  readonly dtype: FloatType | undefined;
+  readonly terminal: Terminal;
+  readonly onFailure: (outcome: Outcome) => void;
+}
+
+async function runAll(cases: readonly ConformanceCase[], setting: Setting): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
-  const progress = await showProgress(terminal, { total: cases.length, label: "selftest" });
+  const progress = await showProgress(setting.terminal, { total: cases.length, label: "selftest" });
   try {
     for (const conformanceCase of cases) {
-      outcomes.push(await runOne(conformanceCase, device));
+      const outcome = await runOne(conformanceCase, setting);
+      outcomes.push(outcome);
+      if (!outcome.pass) setting.onFailure(outcome);
       progress.update(outcomes.length, [conformanceCase.room]);
     }
   } finally {
@@ -70,14 +109,16 @@ async function runAll(cases: readonly ConformanceCase[], device: Device, termina
   return outcomes;
 }
 
-async function runOne({ name, room, run }: ConformanceCase, device: Device): Promise<Outcome> {
+async function runOne(conformanceCase: ConformanceCase, { device, dtype }: Setting): Promise<Outcome> {
+  const { name, room, repeat = ["--filter", name] } = conformanceCase;
   const start = performance.now();
+  const outcome = { name, room, repeat };
   try {
-    const verdict = await run(device);
-    return { name, room, pass: verdict.pass, ms: performance.now() - start, verdict, error: null };
+    const verdict = await conformanceCase.run(device, dtype);
+    return { ...outcome, pass: verdict.pass, ms: performance.now() - start, verdict, error: null };
   } catch (error) {
     const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    return { name, room, pass: false, ms: performance.now() - start, verdict: null, error: text };
+    return { ...outcome, pass: false, ms: performance.now() - start, verdict: null, error: text };
   }
 }
 
@@ -108,11 +149,12 @@ function share(value: number): string {
   return value === 0 ? "exact" : Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : "-";
 }
 
-function failureText({ name, verdict, error }: Outcome, device: string | undefined): string {
+function failureText({ name, repeat, verdict, error }: Outcome, { device, dtype }: SelftestFlags): string {
   const what =
     verdict === null
       ? error
       : `${verdict.where} is off by ${verdict.worstError.toPrecision(3)}, allowed are ${verdict.budget.toPrecision(3)}`;
-  const again = `scfa selftest${device ? ` --device ${device}` : ""} --filter '${name.replaceAll("'", "'\\''")}'`;
-  return `\nFAIL ${name}\n     ${what}\n     again: ${again}\n`;
+  const flags = [...(device ? ["--device", device] : []), ...(dtype ? ["--dtype", dtype] : []), ...repeat];
+  const words = flags.map((word) => (/^[\w-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`));
+  return `\nFAIL ${name}\n     ${what}\n     again: scfa selftest ${words.join(" ")}\n`;
 }

@@ -44,6 +44,6 @@ test("a device that sees one key too many fails, and the verdict says where", as
 
 test("an output left unwritten fails", async () => {
   const device = openReferenceDevice();
-  device.ops.attentionDelta = () => {};
+  device.ops.attentionBackward = () => {};
   expect(await runAttentionCase(device, { ...sizes, pattern: () => pattern.dense() })).toMatchObject({ pass: false });
 });

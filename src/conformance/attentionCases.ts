@@ -66,6 +66,17 @@ const sizes: AttentionCase[] = [
   make("dense, scores whose exp overflows float32", { T: 90, D: 64, scale: 4 }, dense),
 ];
 
+/** Scores that fall where they usually rise, and scores that are all alike. */
+const scales: AttentionCase[] = [
+  { name: "a negative scale", scale: -0.125 },
+  { name: "scale 0: the mean of what is seen", scale: 0 },
+].flatMap(({ name, scale }) => [
+  make(`dense, ${name}`, { T: 150, D: 64, scale }, dense),
+  make(`dense, ${name}, D = 128, grouped heads`, { T: 70, H: 4, Hk: 2, D: 128, scale }, dense),
+  make(`hash, ${name}`, { T: 150, D: 64, scale }, (inputs) => pattern.hash(even(inputs, 3))),
+  make(`hash, ${name}, D = 40, skewed`, { T: 110, D: 40, scale }, (inputs) => pattern.hash(skewed(inputs, 4))),
+]);
+
 const bands: AttentionCase[] = [
   make("window of 1: o = v", {}, () => pattern.window(1)),
   make("window of 17, grouped heads", { T: 131, H: 4, Hk: 2 }, () => pattern.window(17)),
@@ -116,6 +127,16 @@ const hashes: AttentionCase[] = [
     pattern.hash(skewed(inputs, 8)),
   ),
   make("hash, skewed, grouped heads", { T: 120, H: 4, Hk: 2, B: 2 }, (inputs) => pattern.hash(skewed(inputs, 3))),
+  make("hash, T = 700: several tiles of each bucket", { T: 700, H: 1, D: 64 }, (inputs) =>
+    pattern.hash(even(inputs, 3)),
+  ),
+  make("hash, T = 450, buckets shared, D = 128", { T: 450, H: 1, D: 128 }, (inputs) => {
+    const buckets = inputs.ints(keys(inputs), (u) => Math.floor(u * 4));
+    return pattern.hash({ qBuckets: buckets, kBuckets: buckets, buckets: 4, diagonal: false });
+  }),
+  make("hash, D = 128, skewed, grouped heads", { T: 200, H: 4, Hk: 2, D: 128 }, (inputs) =>
+    pattern.hash(skewed(inputs, 4)),
+  ),
   make("hash, one bucket: dense", {}, (inputs) => pattern.hash(even(inputs, 1))),
   make("hash, 256 buckets for 67 rows", {}, (inputs) => pattern.hash(even(inputs, 256))),
   make("hash, every query in a bucket without keys", {}, (inputs) =>
@@ -227,6 +248,7 @@ const views: AttentionCase[] = [
 /** Every pattern, with sizes and data that kernels get wrong. */
 export const attentionCases: readonly AttentionCase[] = [
   ...sizes,
+  ...scales,
   ...bands,
   ...drops,
   ...hashes,

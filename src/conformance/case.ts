@@ -1,4 +1,5 @@
 import type { Device } from "../device/device.ts";
+import type { FloatType } from "../tensor.ts";
 
 /** What one conformance case found on a device. */
 export interface Verdict {
@@ -17,6 +18,11 @@ export interface ConformanceCase {
   readonly name: string;
   /** The op or group of ops it is about, for example `linear`. */
   readonly room: string;
-  /** Makes its own inputs on the device, runs, compares, and disposes what it made. */
-  run(device: Device): Promise<Verdict>;
+  /** Flags of `scfa selftest` that run it again; by default, its name is asked for. */
+  readonly repeat?: readonly string[];
+  /**
+   * Makes its own inputs on the device, runs, compares, and disposes what it made.
+   * @param dtype the type to compute in, one of the device's; default its first
+   */
+  run(device: Device, dtype?: FloatType): Promise<Verdict>;
 }

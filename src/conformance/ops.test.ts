@@ -71,6 +71,7 @@ describe("the op cases", () => {
     ["softmaxCrossEntropy", "logits"],
     ["gradNorm", "norm"],
     ["adamw", "param"],
+    ["adamw", "computed"],
     ["adamw", "m"],
     ["adamw", "v"],
   ];

@@ -133,6 +133,15 @@ const products: ConformanceCase[] = productSizes.flatMap(([N, I, O]) =>
         t.ops.linear({ x, w, transposed, bias, residual: out, out });
         return { out };
       }),
+      claim("linear", `adds a bias alone, the residual it replaces alone, and the latter to gelu, ${label}`, (t) => {
+        const [x, w, bias] = [t.normal([N, I]), t.normal(weightShape, { scale: 2 / Math.sqrt(I) }), t.normal([O])];
+        const [biased, replaced, throughGelu] = [t.poison([N, O]), t.normal([N, O]), t.normal([N, O])];
+        const preGelu = t.poison([N, O]);
+        t.ops.linear({ x, w, transposed, bias, out: biased });
+        t.ops.linear({ x, w, transposed, residual: replaced, out: replaced });
+        t.ops.linear({ x, w, transposed, residual: throughGelu, preGelu, out: throughGelu });
+        return { biased, replaced, preGelu, throughGelu };
+      }),
       claim("linear", `gives gelu and what went into it, ${label}`, (t) => {
         const [x, w, bias] = [t.normal([N, I]), t.normal(weightShape, { scale: 2 / Math.sqrt(I) }), t.normal([O])];
         const [preGelu, residual, out] = [t.poison([N, O]), t.normal([N, O]), t.poison([N, O])];

@@ -39,7 +39,7 @@ const masks: ConformanceCase[] = [
 ].map(({ keep, shape, seed, stream }) =>
   claim("keepMask", `draws [${shape}] by counter, keep = ${keep}`, (t) => {
     const out = t.poisonInts(shape);
-    t.ops.keepMask({ seed, stream, keep, out });
+    t.ops.keepMask({ key: t.ints([2], (i) => [seed | 0, stream | 0][i]), keep, out });
     return { out };
   }),
 );

@@ -1,7 +1,10 @@
 import type { ConformanceCase } from "./case.ts";
-import { claim } from "./trial.ts";
+import { claim, type Trial } from "./trial.ts";
 
 const f32 = { dtype: "f32" } as const;
+
+/** The gradient's scale, as ops take it. */
+const scaleOf = (t: Trial, scale: number) => t.floats([1], () => scale, f32);
 
 const loss: ConformanceCase[] = [
   ...[1, 2, 5, 257, 1000].map((V) =>
@@ -10,7 +13,7 @@ const loss: ConformanceCase[] = [
       const [logits, targets] = [t.normal([N, V], { scale: 3 }), t.draws([N], V)];
       const [losses, again] = [t.poison([N], f32), t.poison([N], f32)];
       t.ops.softmaxCrossEntropy({ logits, targets, losses });
-      t.ops.softmaxCrossEntropy({ logits, targets, losses: again, gradScale: 0.125 });
+      t.ops.softmaxCrossEntropy({ logits, targets, losses: again, gradScale: scaleOf(t, 0.125) });
       return { losses, again, logits };
     }),
   ),
@@ -22,13 +25,21 @@ const loss: ConformanceCase[] = [
   claim("softmaxCrossEntropy", "ignores a target of -1 and gives NaN for others out of range", (t) => {
     const [logits, losses] = [t.normal([4, 5]), t.poison([4], f32)];
     const targets = t.ints([4], (n) => [-1, 4, -2, 5][n]);
-    t.ops.softmaxCrossEntropy({ logits, targets, losses, gradScale: 1 });
+    t.ops.softmaxCrossEntropy({ logits, targets, losses, gradScale: scaleOf(t, 1) });
     return { logits, losses };
   }),
   claim("softmaxCrossEntropy", "neither overflows nor underflows on logits of ten thousand", (t) => {
     const logits = t.floats([3, 6], (i) => (i < 6 ? 1e4 : i < 12 ? -1e4 : (i % 2) * 2e4 - 1e4) + (i % 3));
     const losses = t.poison([3], f32);
-    t.ops.softmaxCrossEntropy({ logits, targets: t.ints([3], () => 2), losses, gradScale: 1 });
+    t.ops.softmaxCrossEntropy({ logits, targets: t.ints([3], () => 2), losses, gradScale: scaleOf(t, 1) });
+    return { logits, losses };
+  }),
+  claim("softmaxCrossEntropy", "makes the gradient NaN wherever the loss is not finite", (t) => {
+    const bad = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, Number.NaN, 2];
+    // The first row's gradient would be finite: a target of probability zero, beside a sum that is well.
+    const logits = t.floats([4, 5], (i) => (i % 5 === 3 ? bad[Math.floor(i / 5)] : (i % 5) / 4));
+    const losses = t.poison([4], f32);
+    t.ops.softmaxCrossEntropy({ logits, targets: t.ints([4], () => 3), losses, gradScale: scaleOf(t, 1) });
     return { logits, losses };
   }),
 ];
@@ -57,8 +68,12 @@ function adamwClaim(name: string, n: number, normValue: number, maxNorm: number,
     const v = t.floats([n], (i) => ((i % 7) + 1) * 0.01, f32);
     const control = t.floats([4], (i) => [1e-3, 0.19, 0.0975, factor][i], f32);
     const hyper = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 };
-    t.ops.adamw({ param, grad, m, v, norm: t.floats([1], () => normValue, f32), control, maxNorm, ...hyper });
-    return { param, m, v };
+    const norm = t.floats([1], () => normValue, f32);
+    // Its old values, so that it shows both when it is not written and when it must not be.
+    const computed = t.normal([n]);
+    const call = { grad, norm, control, maxNorm, ...hyper };
+    t.ops.adamw({ param, computed, m, v, ...call });
+    return { param, computed, m, v };
   });
 }
 
