@@ -1,11 +1,15 @@
-// Builds the package: AssemblyScript kernels into an importable module, then TypeScript into dist/.
+// Builds the package: AssemblyScript kernels into an importable module, then TypeScript and CUDA kernels into dist/.
 import { execFileSync } from "node:child_process";
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, readdirSync, rmSync } from "node:fs";
 import { buildKernels } from "./build-kernels.mjs";
 
 await buildKernels();
 rmSync("dist", { recursive: true, force: true });
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { stdio: "inherit" });
+// CUDA kernels are compiled on the user's machine, from where their launchers look for them: beside themselves.
+for (const file of readdirSync("src/device/cuda").filter((name) => /\.cuh?$/.test(name))) {
+  copyFileSync(`src/device/cuda/${file}`, `dist/device/cuda/${file}`);
+}
 try {
   chmodSync("dist/cli/main.js", 0o755);
 } catch {}

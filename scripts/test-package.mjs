@@ -1,9 +1,11 @@
 // Packs the package as npm would publish it, installs the tarball into an empty folder and uses it from there:
-// every entry point imports, the types resolve, the ten-line use runs, the command answers.
+// every entry point imports, the types resolve, the ten-line use runs, the command answers. Then packs the folder for a GPU
+// host, unpacks it in an environment that knows nothing of this one, and runs its commands.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { packGpu } from "./pack-gpu.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "scfa-package-"));
 const run = (command, args, cwd = folder) =>
@@ -17,6 +19,10 @@ try {
   const strays = packed.files
     .map((f) => f.path)
     .filter((p) => !/^(dist\/|LICENSE$|README\.md$|package\.json$)/.test(p));
+  const sources = readdirSync("src/device/cuda").filter((name) => /\.cuh?$/.test(name));
+  const missing = sources.filter((name) => !packed.files.some((f) => f.path === `dist/device/cuda/${name}`));
+  if (missing.length > 0) throw new Error(`the package must hold every CUDA kernel, lacks ${missing.join(", ")}`);
+  console.log(`${sources.length} CUDA sources are in it`);
   if (strays.length > 0) throw new Error(`the package must hold dist/ only, got ${strays.join(", ")}`);
 
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
@@ -50,6 +56,47 @@ try {
   console.log(answer);
 
   console.log(run("npx", ["--no-install", "scfa", "info"]).trim());
+  tryGpuFolder();
 } finally {
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** Every command that a GPU host is for, small and on the CPU, with nothing on the PATH but what setup.sh puts there. */
+function tryGpuFolder() {
+  const [made, moved] = [join(folder, "made"), join(folder, "elsewhere/scfa")];
+  const { bytes } = packGpu({ folder: made, withNode: true, level: 0 });
+  mkdirSync(join(folder, "elsewhere"));
+  cpSync(made, moved, { recursive: true });
+  rmSync(made, { recursive: true });
+  const use = `
+    set -eu
+    . "${moved}/setup.sh"
+    [ "$(command -v scfa)" = "${moved}/bin/scfa" ] && [ "$(command -v node)" = "${moved}/bin/node" ]
+    cd "${folder}" && mkdir work && cd work
+    for i in $(seq 300); do echo "Many years later, as he faced the firing squad, he remembered line $i."; done > text.txt
+    scfa info
+    scfa selftest --device cpu --filter 'attention: hash' | tail -1
+    scfa selftest --device cpu --random 20 | tail -1
+    scfa prepare text.txt --out tokens --tokenizer gpt2 > /dev/null
+    scfa bench attention --device cpu --lengths 256 --heads 1 --rounds 1 --no-peer --json | grep -c '"commit":"'
+    model='--layers 1 --heads 1 --width 32 --context 64 --attention dense --steps 2 --eval-every 2 --eval-batches 1'
+    scfa train --data text.txt --out run --device cpu --tokenizer bytes $model > /dev/null
+    scfa eval run --device cpu > /dev/null
+    scfa sample run --device cpu --prompt 'Many years' --count 4 > /dev/null
+    scfa report run > /dev/null
+    node --input-type=module -e '
+      const { createRequire } = await import("node:module");
+      createRequire("${moved}/dist/index.js")("koffi").load(null);
+      console.log("koffi: ok");'
+    ls "${moved}/dist/device/cuda/common.cuh" "${moved}/bench/peers/train_torch.py" > /dev/null
+    echo "a folder for a GPU host: ok"
+  `;
+  const env = { PATH: "/usr/bin:/bin", HOME: folder };
+  const out = execFileSync("bash", ["-c", use], {
+    env,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: 120_000,
+  });
+  console.log(`${out.trim()} (${Math.round(bytes / 2 ** 20)} MiB at the lowest compression)`);
 }

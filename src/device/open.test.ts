@@ -1,19 +1,62 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { UnsupportedError } from "../errors.ts";
 import { openDevice, surveyDevices } from "./open.ts";
+
+/** Whether NVIDIA's driver is hidden, so that this machine is as one without. */
+const driver = vi.hoisted(() => ({ isHidden: false }));
+vi.mock("./cuda/libraries.ts", async (importOriginal) => {
+  const real = await importOriginal<typeof import("./cuda/libraries.ts")>();
+  const loadsNothing = {
+    load() {
+      throw new Error("cannot open shared object file");
+    },
+  };
+  const findDriver: typeof real.findDriver = (koffi) =>
+    real.findDriver(driver.isHidden ? (loadsNothing as unknown as typeof koffi) : koffi);
+  return { ...real, findDriver };
+});
+afterEach(() => {
+  driver.isHidden = false;
+});
+
+const noDriver = /^openDevice: the NVIDIA driver must be there, got no \S+ here\. Install the NVIDIA driver/;
 
 describe("openDevice", () => {
   test("auto opens what is there and says once what was opened and what was passed over", async () => {
     const lines: string[] = [];
     const device = await openDevice("auto", { threads: 1, log: (line) => lines.push(line) });
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toContain(device.description);
-    expect(lines[0]).toContain("cuda: ");
+    expect(lines[0]).toContain(`device: ${device.description}`);
+    expect(lines[0]!.includes("; cuda: ")).toBe(!device.description.startsWith("cuda"));
+    device.dispose();
+  });
+
+  test("auto passes over a GPU without a driver, and says so", async () => {
+    driver.isHidden = true;
+    const lines: string[] = [];
+    const device = await openDevice("auto", { threads: 1, log: (line) => lines.push(line) });
+    expect(device.description).toMatch(/^cpu /);
+    expect(lines[0]).toMatch(/^device: cpu .*; cuda: openDevice: the NVIDIA driver must be there/);
     device.dispose();
   });
 
   test("a device by name is never replaced by another", async () => {
-    await expect(openDevice("cuda")).rejects.toThrow(/got "cuda"\. Use "cpu"\./);
+    await expect(openDevice("webgpu")).rejects.toThrow(/got "webgpu"\. Use "cuda" or "cpu"\./);
+    driver.isHidden = true;
+    await expect(openDevice("cuda")).rejects.toThrow(noDriver);
+    await expect(openDevice("cuda")).rejects.toThrow(UnsupportedError);
+  });
+
+  test("cuda by name opens, or says what it lacks", async () => {
+    const found = await openDevice("cuda").catch((error: unknown) => error);
+    if (found instanceof Error) {
+      expect(found).toBeInstanceOf(UnsupportedError);
+      expect(found.message).toMatch(/^openDevice: .+, got .+/);
+    } else {
+      const device = found as Awaited<ReturnType<typeof openDevice>>;
+      expect(device.description).toMatch(/^cuda \(/);
+      device.dispose();
+    }
   });
 
   test("a name that is none lists those that are", async () => {
@@ -23,16 +66,19 @@ describe("openDevice", () => {
 
   test("the options of a device are checked by the device", async () => {
     await expect(openDevice("cpu", { threads: 0 })).rejects.toThrow(/threads must be a whole number >= 1, got 0/);
+    driver.isHidden = true;
     await expect(openDevice("auto", { threads: 0 })).rejects.toThrow(/threads/);
   });
 
   test("a survey names every kind, with a reason where it is not there", async () => {
     const found = await surveyDevices({ threads: 1 });
-    expect(found.map(({ name, found }) => [name, found])).toEqual([
-      ["cuda", false],
-      ["webgpu", false],
-      ["cpu", true],
-    ]);
-    for (const { detail } of found) expect(detail).toMatch(/\w/);
+    const of = (wanted: string) => found.find(({ name }) => name === wanted)!;
+    expect(found.map(({ name }) => name)).toEqual(["cuda", "webgpu", "cpu"]);
+    expect(of("webgpu")).toMatchObject({ found: false, detail: "not in this version" });
+    expect(of("cpu")).toMatchObject({ found: true, detail: expect.stringMatching(/^cpu \(1 thread/) });
+    expect(of("cuda").detail).toMatch(of("cuda").found ? /^cuda \(/ : /^openDevice: .+, got .+/);
+    driver.isHidden = true;
+    const [cuda] = await surveyDevices({ threads: 1 });
+    expect(cuda).toMatchObject({ name: "cuda", found: false, detail: expect.stringMatching(noDriver) });
   });
 });

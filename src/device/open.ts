@@ -1,12 +1,13 @@
 import { UnsupportedError } from "../errors.ts";
 import type { CpuOptions } from "./cpu/index.ts";
+import type { CudaOptions } from "./cuda/index.ts";
 import type { Device } from "./device.ts";
 
 /** Kinds of devices, the fastest first: the order in which "auto" tries them. */
 export const deviceNames = ["cuda", "webgpu", "cpu"] as const;
 export type DeviceName = (typeof deviceNames)[number];
 
-export interface OpenOptions extends CpuOptions {
+export interface OpenOptions extends CpuOptions, CudaOptions {
   /** Gets one line: what was opened, and what was passed over and why. */
   readonly log?: (line: string) => void;
 }
@@ -17,6 +18,13 @@ const openers: Partial<Record<DeviceName, (options: OpenOptions) => Promise<Devi
   cpu: async ({ threads, simd }) => {
     const { openCpuDevice } = await import("./cpu/index.ts");
     return openCpuDevice({ ...(threads !== undefined && { threads }), ...(simd !== undefined && { simd }) });
+  },
+  cuda: async ({ gpu, deterministic }) => {
+    if (typeof process === "undefined" || !process.versions?.node) {
+      throw new UnsupportedError("openDevice", "CUDA needs Node", "a page or worker", 'Use "webgpu" or "cpu".');
+    }
+    const { openCudaDevice } = await import("./cuda/index.ts");
+    return openCudaDevice({ ...(gpu !== undefined && { gpu }), ...(deterministic !== undefined && { deterministic }) });
   },
 };
 
@@ -44,20 +52,28 @@ export async function openDevice(name: DeviceName | "auto" = "auto", options: Op
   throw new UnsupportedError("openDevice", "some device must be there", passedOver.join("; "));
 }
 
+export interface SurveyedDevice {
+  readonly name: DeviceName;
+  readonly found: boolean;
+  /** A description, or the reason why it is not there. */
+  readonly detail: string;
+  /** Files that it runs on; see `Device.libraries`. */
+  readonly libraries: Readonly<Record<string, string>>;
+}
+
 /** What `openDevice` would find for each kind: a description, or the reason why not. Opens and closes each. */
-export async function surveyDevices(
-  options: OpenOptions = {},
-): Promise<{ name: DeviceName; found: boolean; detail: string }[]> {
+export async function surveyDevices(options: OpenOptions = {}): Promise<SurveyedDevice[]> {
   return Promise.all(
     deviceNames.map(async (name) => {
       try {
         const device = await open(name, options);
-        const detail = device.description;
+        const { description: detail, libraries } = device;
         device.dispose();
-        return { name, found: true, detail };
+        return { name, found: true, detail, libraries };
       } catch (error) {
-        if (!openers[name]) return { name, found: false, detail: notInThisVersion };
-        return { name, found: false, detail: error instanceof Error ? error.message : String(error) };
+        if (!openers[name]) return { name, found: false, detail: notInThisVersion, libraries: {} };
+        const detail = error instanceof Error ? error.message : String(error);
+        return { name, found: false, detail, libraries: {} };
       }
     }),
   );

@@ -90,8 +90,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward_kv(cons
   for (int h = hk * (a.H / a.Hk); h < (hk + 1) * (a.H / a.Hk); ++h) {
     const Heads t(a, b, h, hk);
     const int *qLo = index_row(a.qLo, b, h), *qHi = index_row(a.qHi, b, h);
-    const TileRange range = tile_range(qLo, qHi, first, BLOCK_M, a.Tk);
-    const TileRange own = tile_range(qLo, qHi, first + warp * 16, 16, a.Tk);
+    // Keys from `seen` on are seen by nobody. Cut there: their bounds would make a tile reach to the last query.
+    const int seen = a.Tq > 0 ? __ldg(index_row(a.hi, b, h) + a.Tq - 1) : 0;
+    const TileRange range = tile_range(qLo, qHi, first, BLOCK_M, seen);
+    const TileRange own = tile_range(qLo, qHi, first + warp * 16, 16, seen);
     const int begin = range.begin / BLOCK_N * BLOCK_N;
     int rowLo[2], rowHi[2];
 #pragma unroll

@@ -66,7 +66,12 @@ struct Dealing {
       h = shared_int(before + 8) + 1;
       first = shared_int(before + 12);
     }
-    const int last = min(first + BLOCK_N, a.Tk) - 1;
+    int end = min(first + BLOCK_N, a.Tk);
+#if !IDENTITY
+    // Beyond hi[Tq - 1] nobody sees a key, and its qHi is Tq: with it a tile would seem to be seen to the end.
+    end = min(end, max(__ldg(index_row(a.hi, b, h) + a.Tq - 1), first + 1));
+#endif
+    const int last = end - 1;
     dealer.put(n, b, h, first, index_row(a.qLo, b, h) + first, index_row(a.qHi, b, h) + last);
   }
 };
@@ -87,9 +92,9 @@ DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps,
                       const KeyRows& rows, bool side, Announcer& announcer) {
   const int buffer = round & 1, hk = key_head(a, t.h);
   const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, full = s.keys_full(buffer);
-  announcer.wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
 #if IDENTITY
   if (threadIdx.x == 0) {
+    barrier_wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
     barrier_expect(full, 2 * KEY_BYTES);
     for (int i = 0; i < 2; ++i) {
       tensor_copy(kTile + i * QUERY_BYTES, maps.k, full, 0, hk, t.first + i * 64, t.b);
@@ -97,22 +102,32 @@ DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps,
     }
   }
 #else
+  announcer.wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
   const View& from = side ? a.v : a.k;
   rows.gather<1, 0>(side ? vTile : kTile, view_head<u16>(from, t.b, hk), from.row);
   announcer.step(full);
 #endif
 }
 
-/** The queries that each of the item's keys is seen by; none for keys that do not exist. */
-DEVICE void load_bounds(const AttentionArgs& a, const Shared& s, const Turn& t, int turn, Announcer& announcer) {
-  const int buffer = turn & 1, place = t.first + threadIdx.x;
-  const bool valid = place < a.Tk;
+/** The queries that a key of a turn is seen by, one key a thread; none for keys that do not exist. */
+struct Bounds {
+  int lo, hi;
+  /** Asked for a turn before it is needed. */
+  DEVICE void ask(const AttentionArgs& a, const Turn& t) {
+    const int place = t.first + threadIdx.x;
+    const bool valid = t.valid && place < a.Tk;
+    lo = valid ? __ldg(index_row(a.qLo, t.b, t.h) + place) : 0;
+    hi = valid ? __ldg(index_row(a.qHi, t.b, t.h) + place) : 0;
+  }
+};
+
+DEVICE void load_bounds(const Shared& s, const Bounds& bounds, int turn, Announcer& announcer) {
+  const int buffer = turn & 1;
   announcer.wait(s.bounds_empty(buffer), (turn >> 1 & 1) ^ 1);
   const u32 to = s.bounds + buffer * BOUNDS_BYTES + threadIdx.x * 4;
-  copy4_async(to, index_row(a.qLo, t.b, t.h) + (valid ? place : 0), valid);
-  copy4_async(to + BLOCK_N * 4, index_row(a.qHi, t.b, t.h) + (valid ? place : 0), valid);
-  announcer.step(s.bounds_full(buffer));
-  if (IDENTITY) announcer.flush();  // no gathered tile follows that would announce them
+  shared_store(to, bounds.lo);
+  shared_store(to + BLOCK_N * 4, bounds.hi);
+  barrier_arrive(s.bounds_full(buffer));
 }
 
 DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int m0,
@@ -154,14 +169,18 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
   Announcer announcer;
   ask_keys(a, turn, keyRows);
   ask_queries(a, turn, first_tile(turn), rows);
+  Bounds bounds;
+  bounds.ask(a, turn);
   int round = 0;
   for (int n = 0; turn.valid; ++n) {
     if (threadIdx.x == 0) dealing.put(a, dealer, n + Dealer::AHEAD);
     __syncwarp();  // likewise
     dealer.wait(n + 1);
     if (turn.h % group == 0) load_keys(a, s, maps, turn, round++, keyRows, side, announcer);
-    load_bounds(a, s, turn, n, announcer);
-    ask_keys(a, dealer.read(n + 1), keyRows);
+    load_bounds(s, bounds, n, announcer);
+    const Turn next = dealer.read(n + 1);
+    ask_keys(a, next, keyRows);
+    bounds.ask(a, next);
     for (int m0 = first_tile(turn); m0 < turn.span.end; m0 += BLOCK_M, ring.next()) {
       const QueryRows here = rows;
       if (m0 + BLOCK_M < turn.span.end) {

@@ -7,13 +7,19 @@
 // Grid:    x = ceil(Tq / BLOCK_M) * H * B, query tiles fastest and last tile first (the longest of a causal head).
 //          A block of BLOCK_M / 16 warps owns BLOCK_M query places; a warp owns 16 of them, a thread two.
 // Shared:  (BLOCK_M + 4 * BLOCK_N) * (HEAD_DIM + 8) * 2 bytes.
-// Set by the launcher: HEAD_DIM (D padded to 16), BLOCK_M, BLOCK_N (multiples of 16), ELEMENT_F16, IDENTITY.
-// Numerics: products in the element type with f32 accumulation, exp2, weights rounded to the element type. scale > 0.
+// Set by the launcher: HEAD_DIM (D padded to 16), BLOCK_M, BLOCK_N (multiples of 16), ELEMENT_F16, IDENTITY,
+//          ANY_SCALE.
+// Numerics: products in the element type with f32 accumulation, exp2, weights rounded to the element type. scale > 0, or,
+//          with ANY_SCALE, any number: scores are scaled before they are masked and compared, not after.
 // Follows FlashAttention-2 (arXiv 2307.08691).
 #include "common.cuh"
 #include "mma.cuh"
 #include "online_softmax.cuh"
 #include "tile_range.cuh"
+
+#ifndef ANY_SCALE
+#define ANY_SCALE 0
+#endif
 
 constexpr int STRIDE = HEAD_DIM + 8;
 constexpr int THREADS = BLOCK_M * 2;
@@ -94,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(const __
   SoftmaxRows softmax;
   softmax.reset();
   float acc[DIM_BLOCKS][4] = {};
-  const float scaleLog2 = a.scale * LOG2_E;
+  const float scaleLog2 = ANY_SCALE ? LOG2_E : a.scale * LOG2_E;
 
   for (int k0 = begin, stage = 0; k0 < range.end; k0 += BLOCK_N, stage ^= 1) {
     if (k0 + BLOCK_N < range.end) load_keys(a, t, k0 + BLOCK_N, stage ^ 1);
@@ -107,6 +113,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(const __
       product_rows<KEY_BLOCKS, HEAD_DIM, STRIDE>(s, t.qTile + warp * 16 * STRIDE * 2, t.kTiles + stage * KEY_TILE_BYTES,
                                                  lane);
       // Online softmax.
+#if ANY_SCALE
+#pragma unroll
+      for (int j = 0; j < KEY_BLOCKS; ++j)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) s[j][i] *= a.scale;
+#endif
       if (!own.full(k0, k0 + BLOCK_N)) mask_scores<KEY_BLOCKS>(&s[0][0], k0 + (lane & 3) * 2, rowLo, rowHi);
       float factor[2];
       softmax.update<KEY_BLOCKS>(&s[0][0], scaleLog2, factor);

@@ -1,0 +1,158 @@
+// Packs what a GPU host without a network, a compiler or Node needs to run scfa: the built package with its kernels, the
+// modules that its commands import, the benchmarks beside PyTorch, and setup.sh, to be sourced there.
+// Usage: npm run pack:gpu -- [DIR] [--node]     (default .carry/scfa; --node adds this machine's Node)
+//   on the host:  . DIR/setup.sh && scfa info
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+
+/** Packages of one command that has no place on a GPU host: `demo` brings its own text. */
+const leftOut = /^node_modules\/@stdlib\//;
+
+/** Files of a package that are not for running it here. */
+const idle = [
+  /\.(d\.[cm]?ts|ts|map|md|cc|hh|inc|S|asm|def)$/,
+  /\/(docs?|test|tests|example|examples|\.github)\//,
+  /^node_modules\/koffi\/(vendor|lib|cnoke\.cjs)/,
+  /^node_modules\/@koromix\/koffi-(?!linux-x64\/)/,
+  /^node_modules\/@koromix\/koffi-linux-x64\/musl_x64\//,
+  /^node_modules\/gpt-tokenizer\/(cjs|src|data)\//,
+  // The library takes GPT-2's vocabulary alone.
+  /^node_modules\/gpt-tokenizer\/esm\/bpeRanks\/(?!r50k_base)/,
+  /^node_modules\/(vega|vega-lite|vega-[a-z]+)\/(build\/.*\.min\.js|bin\/)/,
+  /^node_modules\/zod\/(src|v3|v4\/mini)\//,
+];
+
+/** What lies in the folder as it is; bench/ for the runs beside PyTorch. */
+const plain = ["dist", "examples", "bench/cuda", "bench/peers", "package.json", "LICENSE"];
+
+const setup = `# Source this on the GPU host: unpacks what is packed, and puts node and scfa on the PATH.
+scfa_home=$(cd "$(dirname "\${BASH_SOURCE[0]}")" && pwd)
+scfa_unpack() { # FILE: to standard output
+  if command -v xz > /dev/null; then xz -dc "$1"; else
+    python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$1"
+  fi
+}
+mkdir -p "$scfa_home/bin"
+# Made beside and renamed, so that what was cut short is made again.
+if [ -f "$scfa_home/node.xz" ] && [ ! -x "$scfa_home/bin/node" ]; then
+  scfa_unpack "$scfa_home/node.xz" > "$scfa_home/bin/node.new" && chmod +x "$scfa_home/bin/node.new" &&
+    mv "$scfa_home/bin/node.new" "$scfa_home/bin/node"
+fi
+if [ ! -d "$scfa_home/node_modules" ]; then
+  rm -rf "$scfa_home/unpacking" && mkdir "$scfa_home/unpacking" &&
+    scfa_unpack "$scfa_home/modules.tar.xz" | tar -xf - -C "$scfa_home/unpacking" &&
+    mv "$scfa_home/unpacking/node_modules" "$scfa_home/node_modules" && rmdir "$scfa_home/unpacking"
+fi
+printf '#!/bin/sh\\nexec node "%s/dist/cli/main.js" "$@"\\n' "$scfa_home" > "$scfa_home/bin/scfa" &&
+  chmod +x "$scfa_home/bin/scfa"
+export PATH="$scfa_home/bin:$PATH"
+command -v node > /dev/null || echo "setup.sh: there must be a Node, found none. Pack with --node." >&2
+`;
+
+/**
+ * @param folder new, empty, or packed before
+ * @param withNode whether to add this machine's Node
+ * @param level how hard xz tries, 0 to 9
+ * @returns bytes of each part and of all
+ */
+export function packGpu({ folder, withNode, level = 6 }) {
+  if (!existsSync(join(root, "dist/cli/main.js")))
+    throw new Error("pack-gpu: dist/ must be built, found none. Run npm run setup.");
+  // Nothing is removed that this script did not make.
+  if (existsSync(folder) && readdirSync(folder).length > 0 && !existsSync(join(folder, "modules.tar.xz"))) {
+    throw new Error(`pack-gpu: DIR must be new, empty or packed before, got ${folder}. Name another.`);
+  }
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const path of plain) {
+    const isWanted = (from) => !/\.d\.ts$|__pycache__/.test(from);
+    cpSync(join(root, path), join(folder, path), { recursive: true, filter: isWanted });
+  }
+  writeFileSync(join(folder, "modules.tar.xz"), packModules(level));
+  if (withNode) writeFileSync(join(folder, "node.xz"), xz(readFileSync(process.execPath), level));
+  writeFileSync(join(folder, "setup.sh"), setup);
+  const commit = sourceCommit();
+  // Read by the commands that record what they measured: there is no checkout on the host.
+  if (commit) writeFileSync(join(folder, "commit"), `${commit}\n`);
+  return sizes(folder);
+}
+
+/** The modules of package.json's dependencies, and theirs, as the lock file says. */
+function packModules(level) {
+  const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
+  const wanted = Object.entries(packages).filter(([path, { dev, devOptional }]) => path && !dev && !devOptional);
+  const found = wanted.filter(([path]) => !leftOut.test(path) && existsSync(join(root, path)));
+  const files = found.flatMap(([path]) => filesOf(path)).filter((file) => !idle.some((pattern) => pattern.test(file)));
+  const scratch = mkdtempSync(join(tmpdir(), "scfa-modules-"));
+  try {
+    const list = join(scratch, "list");
+    writeFileSync(list, [...new Set(files)].sort().join("\n"));
+    const tar = join(scratch, "modules.tar");
+    const same = ["--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"];
+    execFileSync("tar", ["-cf", tar, ...same, "-C", root, "-T", list]);
+    return xz(readFileSync(tar), level);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** A package's own files; packages nested in it have an entry of their own in the lock file. */
+function filesOf(path) {
+  return readdirSync(join(root, path), { withFileTypes: true }).flatMap((entry) => {
+    const inner = `${path}/${entry.name}`;
+    if (entry.isDirectory()) return entry.name === "node_modules" ? [] : filesOf(inner);
+    return entry.isFile() ? [inner] : [];
+  });
+}
+
+function xz(input, level) {
+  const { status, stdout, stderr, error } = spawnSync("xz", ["-c", `-${level}`, "-T0"], { input, maxBuffer: 2 ** 30 });
+  if (error || status !== 0)
+    throw new Error(`pack-gpu: xz must run, got ${error?.message ?? stderr}. Install xz-utils.`);
+  return stdout;
+}
+
+/** As src/cli/machine.ts tells it. */
+function sourceCommit() {
+  const git = (...args) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
+  const head = git("rev-parse", "--short=10", "HEAD");
+  if (head.status !== 0) return null;
+  const isClean = git("status", "--porcelain", "--untracked-files=no").stdout.trim() === "";
+  return head.stdout.trim() + (isClean ? "" : "+");
+}
+
+function sizes(folder) {
+  const bytesOf = (path) => {
+    const stat = statSync(path);
+    if (!stat.isDirectory()) return stat.size;
+    return readdirSync(path).reduce((sum, name) => sum + bytesOf(join(path, name)), 0);
+  };
+  const parts = readdirSync(folder).map((name) => ({ name, bytes: bytesOf(join(folder, name)) }));
+  return { parts, bytes: parts.reduce((sum, part) => sum + part.bytes, 0) };
+}
+
+if (process.argv[1] && fileURLToPath(import.meta.url) === resolve(process.argv[1])) {
+  const args = process.argv.slice(2);
+  const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--node");
+  if (unknown) throw new Error(`pack-gpu: flags are --node, got ${unknown}.`);
+  const folder = resolve(args.find((arg) => !arg.startsWith("-")) ?? join(root, ".carry/scfa"));
+  const { parts, bytes } = packGpu({ folder, withNode: args.includes("--node") });
+  const mib = (n) => `${(n / 2 ** 20).toFixed(2)} MiB`;
+  for (const part of parts) console.log(`${mib(part.bytes).padStart(10)}  ${part.name}`);
+  console.log(`${mib(bytes).padStart(10)}  ${folder}`);
+}
