@@ -99,6 +99,7 @@ const [logits, losses, targets] = [random(T, V), zeros(T), ints(V, T)];
 const [param, grad, m, v, norm] = [random(1 << 20), random(1 << 20), zeros(1 << 20), zeros(1 << 20), random(1)];
 const control = device.tensor(Float32Array.of(1e-3, 0.1, 0.05, 1), [4]);
 const hyper = { maxNorm: 1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 };
+const [key, gradScale] = [device.tensor(Int32Array.of(1, 2), [2]), device.tensor(Float32Array.of(1), [1])];
 const pass = { epsilon: 1e-5, mean, rstd };
 
 const calls = {
@@ -118,8 +119,8 @@ const calls = {
   [`rope ${T}x${H}x${D}`]: () => ops.rope({ x: heads(x), base: 1e4, firstPosition: 0, out: heads(out) }),
   [`lshBuckets ${T}x${H}x${D}, 16 buckets`]: () => ops.lshBuckets({ x: heads(x), rotations, out: buckets }),
   [`staircase ${T}x${H}, 16 groups`]: () => ops.staircase({ rule, out: staircase }),
-  [`keepMask ${T}x${H}`]: () => ops.keepMask({ seed: 1, stream: 2, keep: 0.3, out: buckets }),
-  [`softmaxCrossEntropy ${T}x${V}`]: () => ops.softmaxCrossEntropy({ logits, targets, losses, gradScale: 1 }),
+  [`keepMask ${T}x${H}`]: () => ops.keepMask({ key, keep: 0.3, out: buckets }),
+  [`softmaxCrossEntropy ${T}x${V}`]: () => ops.softmaxCrossEntropy({ logits, targets, losses, gradScale }),
   "gradNorm 1M": () => ops.gradNorm({ grad, norm }),
   "adamw 1M": () => ops.adamw({ param, grad, m, v, norm, control, ...hyper }),
 };

@@ -81,13 +81,13 @@ class Sm90:
         shared_bytes = 1024 + 65536 + self.stages * (16384 + 512) + 2 * 16384 + 2048 + (self.stages + 4) * 16 + 384
         maps = [tensor_map(x, 64) for x in (q, k, v, dout)] if self.identity else [bytes(128)] * 4
         items = up(Tk, 128) // 128 * Hk * B
-        yield "prepare", lambda: kernel("attention_backward_prepare", scratch, 0).launch(tiles, 128, args)
+        yield "prepare", lambda: kernel("attention_backward_prepare", scratch, 0).launch(tiles, 256, args)
         yield "backward", lambda: kernel("attention_backward_sm90", f"attention_backward_sm90_{tail}", shared_bytes).launch(
             min(items, processors()), 384, args, *maps)
         if self.deterministic:
             yield "dq", lambda: self.mma.backward(args, B, H, Hk, Tq, Tk, parts=("q",))
         else:
-            yield "finish", lambda: kernel("attention_backward_finish", scratch, 0).launch(tiles, 128, args)
+            yield "finish", lambda: kernel("attention_backward_finish", scratch, 0).launch(tiles, 256, args)
 
 
 def delta_kernel(args, B, T, H, f16):
@@ -95,7 +95,7 @@ def delta_kernel(args, B, T, H, f16):
 
 
 class Attention:
-    """One attention problem: allocates outputs, poisons them, runs forward and backward."""
+    """One attention problem: allocates outputs, poisons them, runs forward and backward. delta=True: own kernel."""
 
     def __init__(self, q, k, v, stairs, dout=None, scale=None, family="sm90", **options):
         B, Tq, H, D = q.shape
@@ -103,6 +103,9 @@ class Attention:
         identity = stairs["q_rows"] is None and stairs["k_rows"] is None
         self.q, self.k, self.v, self.dout, self.stairs, self.f16 = q, k, v, dout, stairs, f16
         self.scale = D ** -0.5 if scale is None else scale
+        # prepare makes delta itself, unless it is given, as where several staircases share it
+        given = options.pop("delta", False)
+        self.own_delta = family == "sm90" and D == 64 and not options.get("deterministic") and not given
         self.family = (Sm90 if family == "sm90" else Mma)(D, f16, identity, **options)
         nan = float("nan")
         self.o, self.dq = (torch.full((B, Tq, H, D), nan, dtype=q.dtype, device=q.device) for _ in range(2))
@@ -115,8 +118,9 @@ class Attention:
 
     def args(self, **flags):
         return attention_args(q=self.q, k=self.k, v=self.v, stairs=self.stairs, scale=self.scale, o=self.o,
-                              dout=self.dout, dq=self.dq, dk=self.dk, dv=self.dv, lse=self.lse, delta=self.delta,
-                              dq_sum=self.dq_sum, stats=self.stats, counter=self.counter, **flags)
+                              dout=self.dout, dq=self.dq, dk=self.dk, dv=self.dv, lse=self.lse,
+                              delta=None if self.own_delta else self.delta, dq_sum=self.dq_sum, stats=self.stats,
+                              counter=self.counter, **flags)
 
     def forward(self, merge=False):
         args = self.args(merge=merge)
@@ -129,7 +133,8 @@ class Attention:
     def backward_steps(self, **flags):
         B, Tq, H, _ = self.q.shape
         args = self.args(**flags)
-        yield "delta", lambda: delta_kernel(args, B, Tq, H, self.f16)
+        if not self.own_delta:
+            yield "delta", lambda: delta_kernel(args, B, Tq, H, self.f16)
         if isinstance(self.family, Sm90):
             yield from self.family.backward_steps(args, self.q, self.k, self.v, self.dout)
         else:

@@ -26,34 +26,50 @@ def lsh(x, rotations, buckets, out=None):
 
 
 class Builder:
-    """The staircase of a rule without documents; holds its tables, so that building allocates nothing."""
+    """The staircase of a rule; holds its tables and scratch, so that building allocates nothing."""
 
-    def __init__(self, B, Tq, Tk, H, Hk, group_count, shared=False, stage=True, device="cuda"):
-        """shared: queries and keys have the same groups, and one order serves both."""
+    def __init__(self, B, Tq, Tk, H, Hk, group_count, shared=False, stage=True, documents=False, device="cuda"):
+        """shared: queries and keys have the same groups, one order serves both. documents: `build` is given some."""
         table = lambda *shape: torch.full(shape, -7, dtype=torch.int32, device=device)
         self.shape, self.group_count, self.shared, self.stage = (B, Tq, Tk, H, Hk), group_count, shared, stage
-        self.q_rows, self.q_starts = table(B, H, Tq), table(B, H, group_count + 1)
-        self.k_rows, self.k_starts = ((self.q_rows, self.q_starts) if shared else
-                                      (table(B, Hk, Tk), table(B, Hk, group_count + 1)))
+        side = lambda T, heads: dict(rows=table(B, heads, T), starts=table(B, heads, group_count + 1),
+                                     blocks=table(B, heads, T) if documents else None)
+        self.q = side(Tq, H)
+        self.k = self.q if shared else side(Tk, Hk)
+        self.numbers = table(B, Tk) if documents else None
+        self.spare = table(B * max(H * Tq, Hk * Tk)) if documents else None
         self.lo, self.hi, self.q_lo, self.q_hi = table(B, H, Tq), table(B, H, Tq), table(B, H, Tk), table(B, H, Tk)
 
-    def order(self, groups, rows, starts):
+    def number(self, documents):
+        B, T = documents.shape
+        args = struct.pack("PqPi4x", pointer(documents), documents.stride(0), pointer(self.numbers), T)
+        kernel("staircase_documents", "staircase", 0).launch(B, 1024, args)
+
+    def order(self, groups, side, keep_masks):
         B, T, H = groups.shape
         staged = int(T <= 65536 and self.stage)
-        args = struct.pack("PqqqPPiiii", pointer(groups), *groups.stride(), pointer(rows), pointer(starts), H, T,
-                           self.group_count, staged)
-        shared_bytes = 32 * (self.group_count + 1) * 4 + (2 * T if staged else 0)
-        kernel("staircase_order", "staircase", shared_bytes).launch((H, B), 1024, args)
+        address = lambda x: 0 if x is None else pointer(x)
+        args = struct.pack("PqqqPPPPPiiiiii", pointer(groups), *groups.stride(), pointer(side["rows"]),
+                           pointer(side["starts"]), *(address(x) for x in (self.numbers, side["blocks"], self.spare)),
+                           H, T, self.shape[2], self.group_count, int(keep_masks), staged)
+        buckets = self.group_count + 1 if self.numbers is None else max(self.group_count + 1, 256)
+        name = "staircase_order" if self.numbers is None else "staircase_order_documents"
+        kernel(name, "staircase", 32 * buckets * 4 + (2 * T if staged else 0)).launch(H * B, 1024, args)
 
-    def build(self, q_groups, k_groups=None, near=0, far=NO_LIMIT, chunk=NO_LIMIT):
+    def build(self, q_groups, k_groups=None, near=0, far=NO_LIMIT, chunk=NO_LIMIT, documents=None, keep_masks=False):
         B, Tq, Tk, H, Hk = self.shape
-        self.order(q_groups, self.q_rows, self.q_starts)
+        if documents is not None:
+            self.number(documents)
+        self.order(q_groups, self.q, keep_masks)
         if not self.shared:
-            self.order(k_groups, self.k_rows, self.k_starts)
-        args = struct.pack("8P8i", *(pointer(x) for x in (self.q_rows, self.k_rows, self.q_starts, self.k_starts,
-                                                          self.lo, self.hi, self.q_lo, self.q_hi)),
-                           H, Hk, Tq, Tk, self.group_count, near, far, chunk)
+            self.order(k_groups, self.k, keep_masks)
+        one_order = int(self.shared and Tq == Tk and near <= 1)
+        sides = [side[n] for n in ("rows", "starts", "blocks") for side in (self.q, self.k)]
+        tables = (*sides, self.numbers, self.lo, self.hi, self.q_lo, self.q_hi)
+        args = struct.pack("11P9i4x", *(0 if x is None else pointer(x) for x in tables), H, Hk, Tq, Tk,
+                           self.group_count, min(near, Tk), far, chunk, one_order)
         for name, T in (("intervals", Tq), ("columns", Tk)):
             kernel(f"staircase_{name}", "staircase", 2 * (self.group_count + 1) * 4).launch(
-                ((T + 255) // 256, H, B), 256, args)
-        return dict(q_rows=self.q_rows, k_rows=self.k_rows, lo=self.lo, hi=self.hi, q_lo=self.q_lo, q_hi=self.q_hi)
+                (T + 255) // 256 * H * B, 256, args)
+        return dict(q_rows=self.q["rows"], k_rows=self.k["rows"], lo=self.lo, hi=self.hi, q_lo=self.q_lo,
+                    q_hi=self.q_hi)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiles the kernels with NVRTC from strings alone (no include folder), as the device does at run time.
 
-Usage: check_nvrtc.py [SOURCES]     (default src/device/cuda of this repository); prints seconds; exits 1 on an error.
+Usage: check_nvrtc.py [SOURCES]     (default src/device/cuda of this repository, or dist/device/cuda of a packed folder); prints seconds; exits 1 on an error.
 """
 import ctypes
 import pathlib
@@ -10,7 +10,9 @@ import time
 
 import torch  # loads NVRTC
 
-SOURCES = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2] / "src/device/cuda")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else next(
+    p for p in (ROOT / "src/device/cuda", ROOT / "dist/device/cuda") if p.is_dir())
 CASES = [
     ("attention_forward_sm90", "90a", "HEAD_DIM=64 CONSUMERS=3 BLOCK_N=96 STAGES=5 REGISTERS_LOAD=80 REGISTERS_COMPUTE=144"),
     ("attention_forward_sm90", "90a",

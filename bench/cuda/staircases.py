@@ -17,10 +17,10 @@ def head_staircase(Tq, Tk, q_groups=None, k_groups=None, documents=None, near=0,
     k_key = np.where(k_groups >= 0, number * 1024 + k_groups, outside)
     q_rows, k_rows = np.argsort(q_key, kind="stable"), np.argsort(k_key, kind="stable")
     lo, hi, top_lo, top = np.zeros(Tq, np.int64), np.zeros(Tq, np.int64), 0, 0
-    sorted_keys = k_key[k_rows]
+    sorted_keys, taking = k_key[k_rows], int((k_key != outside).sum())
     for n, row in enumerate(q_rows):
         if q_key[row] == outside:
-            lo[n] = hi[n] = top
+            lo[n] = hi[n] = taking
             continue
         start, end = np.searchsorted(sorted_keys, q_key[row], "left"), np.searchsorted(sorted_keys, q_key[row], "right")
         at = k_rows[start:end]

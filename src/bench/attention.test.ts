@@ -38,6 +38,52 @@ describe("benchAttention", () => {
     expect(measurements[1]!.visibleShare).toBeLessThan(0.8);
   });
 
+  test("with shared buckets keys are not hashed, every query sees itself, and drop is left as it is", async () => {
+    const device = openReferenceDevice({ precision: "f32" });
+    let hashed = 0;
+    const { lshBuckets } = device.ops;
+    device.ops.lshBuckets = (args) => {
+      hashed++;
+      lshBuckets(args);
+    };
+    const [apart] = (await bench(device, { patterns: ["hash(16)"] })).measurements;
+    const hashedApart = hashed;
+    hashed = 0;
+    const patterns = ["hash(16)", "drop(0.5)"];
+    const [together, dropped] = (await bench(device, { patterns, sharedQK: true })).measurements;
+    expect(2 * hashed).toBe(hashedApart);
+    expect([apart!.sharedQK, together!.sharedQK]).toEqual([false, true]);
+    for (const { check } of [together!, dropped!]) {
+      expect(check.forward).toMatchObject({ pass: true });
+      expect(check.backward).toMatchObject({ pass: true });
+    }
+    // 40 positions: 1 of 20.5 pairs is a query's own, and one of 16 of the others shares its bucket.
+    expect(together!.visibleShare).toBeGreaterThan(apart!.visibleShare);
+    expect(dropped!.visibleShare).toBeLessThan(0.5);
+    await expect(bench(device, { shape: { ...shape, Hk: 1 }, sharedQK: true })).rejects.toThrow(
+      "bench: queries and keys that share buckets have as many heads, got H=2, Hk=1.",
+    );
+  });
+
+  test("what is timed is a recording of each pass, replayed", async () => {
+    const device = openReferenceDevice({ precision: "f32" });
+    let [recorded, replayed] = [0, 0];
+    const { record } = device;
+    device.record = (run) => {
+      recorded++;
+      const inner = record.call(device, run);
+      const replay = () => {
+        replayed++;
+        inner.replay();
+      };
+      return { replay, dispose: () => inner.dispose() };
+    };
+    await bench(device, { patterns: ["dense"], rounds: 3 });
+    // Two unmeasured, three measured, one to check; forward and backward.
+    expect([recorded, replayed]).toEqual([2, 12]);
+    expect(device.memory.bytes).toBe(0);
+  });
+
   test("a device that gives wrong values is found out, in the pass that is wrong", async () => {
     const device = openReferenceDevice({ precision: "f32" });
     const { attentionBackward } = device.ops;
@@ -50,6 +96,26 @@ describe("benchAttention", () => {
     const { measurements } = await bench(device, { patterns: ["dense"] });
     expect(measurements[0]!.check.forward.pass).toBe(true);
     expect(measurements[0]!.check.backward!.pass).toBe(false);
+  });
+
+  test("a device that computes in bf16 gets inputs of bf16 and a budget of bf16", async () => {
+    const device = openReferenceDevice({ precision: "f32" });
+    const capabilities = { ...device.capabilities, floatTypes: ["bf16"] };
+    Object.defineProperty(device, "capabilities", { value: capabilities });
+    const { measurements } = await bench(device, {
+      patterns: ["hash(4)"],
+      openDevice: async () => {
+        const other = openReferenceDevice({ precision: "f32" });
+        Object.defineProperty(other, "capabilities", { value: capabilities });
+        return other;
+      },
+    });
+    const { dtype, check, backwardGflops } = measurements[0]!;
+    expect(dtype).toBe("bf16");
+    expect(check.forward).toMatchObject({ pass: true });
+    expect(check.backward).toMatchObject({ pass: true });
+    expect(check.forward.budget).toBeGreaterThan(1e-4);
+    expect(backwardGflops).toBeGreaterThan(0);
   });
 
   test("a peer is timed on the same inputs and checked like ours", async () => {
@@ -68,7 +134,7 @@ describe("benchAttention", () => {
       openPeer: async () => zeros,
     });
     expect(peer).toMatchObject({ name: "zeros 1.0", check: { pass: false } });
-    // One unmeasured, two measured, one to check.
-    expect(runs).toBe(4);
+    // Two unmeasured, two measured, one to check.
+    expect(runs).toBe(5);
   });
 });

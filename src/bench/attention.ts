@@ -1,12 +1,12 @@
-import { attention } from "../attention.ts";
 import type { Verdict } from "../conformance/case.ts";
 import type { Device } from "../device/device.ts";
+import { ShapeError } from "../errors.ts";
 import { causalPairs } from "../plan.ts";
-import { normalAt } from "../rng.ts";
-import type { Tensor } from "../tensor.ts";
-import { checkRows, type HostInputs, sampleRows } from "./check.ts";
+import type { FloatType } from "../tensor.ts";
+import { checkSample, drawSample, type ReadHead } from "./check.ts";
+import { BenchInputs } from "./inputs.ts";
 import { type Contestant, measureInTurns, type Times } from "./measure.ts";
-import { makePattern } from "./patterns.ts";
+import { BenchTensors, PatternRun } from "./patternRun.ts";
 import type { Peer } from "./peer.ts";
 
 /** Sizes of the calls to time; T is both Tq and Tk. */
@@ -20,8 +20,12 @@ export interface BenchShape {
 
 export interface AttentionBenchOptions {
   readonly shape: BenchShape;
+  /** Type of q, k and v; the device's first choice if left out. */
+  readonly dtype?: FloatType | undefined;
   /** In the model's notation: `dense`, `hash(16)`, `drop(0.7)`, `window(256):4 hash(16):4`. */
   readonly patterns: readonly string[];
+  /** Whether keys share their queries' buckets, as in models whose keys are their queries; masks of drop stay apart. */
+  readonly sharedQK?: boolean | undefined;
   /** Measured runs of each. */
   readonly rounds: number;
   readonly backward: boolean;
@@ -29,21 +33,26 @@ export interface AttentionBenchOptions {
   readonly openDevice: () => Promise<Device>;
   readonly device: Device;
   /** Opened over the same inputs, or null. */
-  readonly openPeer: (inputs: HostInputs) => Promise<Peer | null>;
+  readonly openPeer: (inputs: BenchInputs) => Promise<Peer | null>;
   readonly onProgress?: (done: number, of: number, what: string) => void;
 }
 
 /** What was measured of one pattern at one size. */
 export interface AttentionMeasurement {
   readonly T: number;
+  readonly dtype: FloatType;
   readonly pattern: string;
-  /** The whole operation: hashing or dropping, the staircase, attention. */
+  /** Whether keys had the buckets of their queries, so that one hashing and one sorting served both. */
+  readonly sharedQK: boolean;
+  /** The whole operation: hashing or dropping, the staircase, attention; by the device's clock where it has one. */
   readonly forward: Times;
   /** Gradients of q, k and v, given the forward's staircase. */
   readonly backward: Times | null;
   readonly visibleShare: number;
   /** 4 D floating-point operations for each visible pair, in 1e9 a second. */
   readonly forwardGflops: number;
+  /** 10 D for each visible pair: five products, one of which the forward had made. */
+  readonly backwardGflops: number | null;
   /** Most memory held besides inputs and outputs during forward and backward. */
   readonly extraBytes: number;
   readonly check: { readonly forward: Verdict; readonly backward?: Verdict };
@@ -54,171 +63,110 @@ export interface AttentionBench {
   readonly peer: { readonly name: string; readonly forward: Times; readonly check: Verdict } | null;
 }
 
+const PEER = "peer";
+
+/** A run that is as it is, and one that a device may capture. */
+const UNMEASURED_ROUNDS = 2;
+
 /**
  * Times attention for several patterns and a peer on the same random inputs, in turns, and checks each against the
- * reference on sampled rows.
+ * reference on a sample.
  */
 export async function benchAttention(options: AttentionBenchOptions): Promise<AttentionBench> {
   const { device, shape, patterns, rounds, backward } = options;
-  const host = randomInputs(shape);
-  const peer = await options.openPeer(host);
-  const runs = patterns.map((pattern) => new PatternRun(device, host, pattern));
-  const contestants: Contestant[] = [
-    ...(peer ? [{ name: peerKey, run: async () => void (await peer.run()) }] : []),
-    ...runs.flatMap((run) => [
-      { name: `${run.notation} forward`, run: () => run.forward() },
-      ...(backward ? [{ name: `${run.notation} backward`, run: () => run.backward() }] : []),
-    ]),
-  ];
-  const total = contestants.length * (rounds + 1) + patterns.length;
+  const { B, T, H, Hk, D } = shape;
+  const { sharedQK = false } = options;
+  if (sharedQK && H !== Hk) {
+    throw new ShapeError("bench", "queries and keys that share buckets have as many heads", `H=${H}, Hk=${Hk}`);
+  }
+  const dtype = options.dtype ?? device.capabilities.floatTypes[0]!;
+  const inputs = new BenchInputs({ B, Tq: T, Tk: T, H, Hk, D }, dtype);
+  const peer = await options.openPeer(inputs);
+  const tensors = new BenchTensors(device, inputs);
+  const runs: PatternRun[] = [];
+  const contestants: Contestant[] = peer ? [{ name: PEER, run: async () => void (await peer.run()) }] : [];
+  const total =
+    ((peer ? 1 : 0) + patterns.length * (backward ? 2 : 1)) * (rounds + UNMEASURED_ROUNDS) + patterns.length;
   let done = 0;
-  const tick = (what: string) => options.onProgress?.(++done, total, `T ${shape.T}: ${what}`);
+  const tick = (what: string) => options.onProgress?.(++done, total, `T ${T}: ${what}`);
   try {
-    const times = await measureInTurns(contestants, { rounds, onRun: tick });
-    const peerOutput = peer && (await peer.run()).slice();
+    for (const pattern of patterns) {
+      const run = new PatternRun(tensors, pattern, { sharedQK });
+      runs.push(run);
+      // Neighbours in turn: a backward takes what its own forward left in the common outputs.
+      contestants.push({ name: `${pattern} forward`, run: () => device.time(() => run.forward()) });
+      if (backward) contestants.push({ name: `${pattern} backward`, run: () => device.time(() => run.backward()) });
+    }
+    const times = await measureInTurns(contestants, { rounds, unmeasured: UNMEASURED_ROUNDS, onRun: tick });
     const measurements: AttentionMeasurement[] = [];
     for (const run of runs) {
       tick(`checking ${run.notation}`);
-      const forward = times.get(`${run.notation} forward`)!;
-      const { pairs, check } = await run.check({ backward });
-      const dense = shape.B * shape.H * causalPairs({ Tq: shape.T, Tk: shape.T });
-      measurements.push({
-        T: shape.T,
-        pattern: run.notation,
-        forward,
-        backward: times.get(`${run.notation} backward`) ?? null,
-        visibleShare: pairs / dense,
-        forwardGflops: (4 * shape.D * pairs) / forward.medianMs / 1e6,
-        extraBytes: await extraMemory(options, host, run.notation),
-        check,
-      });
+      measurements.push(await measurementOf(run, times, options));
     }
-    const causal = (_b: number, _h: number, i: number, j: number) => j <= i;
-    return {
-      measurements,
-      peer: peer && {
-        name: peer.name,
-        forward: times.get(peerKey)!,
-        check: checkRows(host, causal, { o: peerOutput! }).forward,
-      },
-    };
+    return { measurements, peer: peer && (await peerResult(peer, inputs, times.get(PEER)!)) };
   } finally {
     for (const run of runs) run.dispose();
+    tensors.dispose();
     await peer?.close();
   }
 }
 
-const peerKey = "peer";
+async function measurementOf(
+  run: PatternRun,
+  times: Map<string, Times>,
+  options: AttentionBenchOptions,
+): Promise<AttentionMeasurement> {
+  const { B, T, H, D } = options.shape;
+  const { inputs } = run.tensors;
+  const forward = times.get(`${run.notation} forward`)!;
+  const backward = times.get(`${run.notation} backward`) ?? null;
+  const check = await run.check(options);
+  const pairs = await run.visiblePairs();
+  return {
+    T,
+    dtype: inputs.dtype,
+    pattern: run.notation,
+    sharedQK: options.sharedQK ?? false,
+    forward,
+    backward,
+    visibleShare: pairs / (B * H * causalPairs({ Tq: T, Tk: T })),
+    forwardGflops: (4 * D * pairs) / forward.medianMs / 1e6,
+    backwardGflops: backward && (10 * D * pairs) / backward.medianMs / 1e6,
+    extraBytes: await extraMemory(options, inputs, run.notation),
+    check,
+  };
+}
 
-/** Normal inputs; the upstream gradient is zero but in the rows that are checked. */
-function randomInputs({ B, T, H, Hk, D }: BenchShape): HostInputs {
-  const normal = (stream: number, heads: number) =>
-    Float32Array.from({ length: B * T * heads * D }, (_, i) => normalAt(1, stream, i));
-  const rows = sampleRows({ Tq: T, seed: 1 });
-  const dout = new Float32Array(B * T * H * D);
-  for (let b = 0; b < B; b++) {
-    for (const row of rows) {
-      const from = (b * T + row) * H * D;
-      for (let i = from; i < from + H * D; i++) dout[i] = normalAt(1, 5, i);
+async function peerResult(peer: Peer, inputs: BenchInputs, forward: Times) {
+  const output = await peer.run();
+  const { Tq, H, Hk, D } = inputs.shape;
+  const width = (H / Hk) * D;
+  const read: ReadHead = async (_, { b, keyHead }) => {
+    const o = new Float32Array(Tq * width);
+    for (let t = 0; t < Tq; t++) {
+      const from = (b * Tq + t) * H * D + keyHead * width;
+      o.set(output.subarray(from, from + width), t * width);
     }
-  }
-  const shape = { B, Tq: T, Tk: T, H, Hk, D };
-  return { shape, rows, q: normal(2, H), k: normal(3, Hk), v: normal(4, Hk), dout };
+    return o;
+  };
+  const causal = (_b: number, _h: number, i: number, j: number) => j <= i;
+  const sampled = { inputs, sample: drawSample(inputs), mask: causal };
+  const check = await checkSample(sampled, read, { gradients: false, dtype: "f32" });
+  return { name: peer.name, forward, check: check.forward };
 }
 
-/** One pattern's calls on one device. */
-class PatternRun {
-  readonly #q: Tensor;
-  readonly #k: Tensor;
-  readonly #v: Tensor;
-  /** Nowhere zero, for times. */
-  readonly #dout: Tensor;
-  #last: { dispose(): void; backward(dout: Tensor): void } | null = null;
-
-  constructor(
-    readonly device: Device,
-    readonly host: HostInputs,
-    readonly notation: string,
-  ) {
-    const { B, Tq, Tk, H, Hk, D } = host.shape;
-    this.#q = device.tensor(host.q, [B, Tq, H, D]);
-    this.#k = device.tensor(host.k, [B, Tk, Hk, D]);
-    this.#v = device.tensor(host.v, [B, Tk, Hk, D]);
-    this.#dout = device.tensor(host.q, [B, Tq, H, D]);
-  }
-
-  /** The whole forward, its staircase kept for `backward`. */
-  async forward(): Promise<void> {
-    this.#last?.dispose();
-    const { made, result } = this.#attend();
-    await this.device.synchronize();
-    this.#last = {
-      backward: (dout) => disposeAll(Object.values(result.backward(dout))),
-      dispose: () => {
-        result.dispose();
-        made.dispose();
-        disposeAll([result.o, result.lse]);
-      },
-    };
-  }
-
-  /** The gradients of the last forward. */
-  async backward(): Promise<void> {
-    this.#last!.backward(this.#dout);
-    await this.device.synchronize();
-  }
-
-  #attend() {
-    const made = makePattern(this.notation, { q: this.#q, k: this.#k, seed: 1 });
-    return { made, result: attention(this.#q, this.#k, this.#v, { pattern: made.pattern }) };
-  }
-
-  /** Runs once more, holds the outputs against the reference, and counts the visible pairs. */
-  async check({ backward }: { backward: boolean }) {
-    const { made, result } = this.#attend();
-    const dout = this.device.tensor(this.host.dout, this.#q.shape);
-    const gradients = backward ? result.backward(dout) : null;
-    const mask = await made.pattern.mask(this.host.shape);
-    const { plan } = await import("../plan.ts");
-    const { visiblePairs } = await plan(made.pattern, this.host.shape, { verify: false });
-    const outputs = {
-      o: await result.o.read(),
-      ...(gradients && {
-        gradients: { dq: await gradients.dq.read(), dk: await gradients.dk.read(), dv: await gradients.dv.read() },
-      }),
-    };
-    const check = checkRows(this.host, mask, outputs);
-    result.dispose();
-    made.dispose();
-    disposeAll([result.o, result.lse, dout, ...Object.values(gradients ?? {})]);
-    return { pairs: visiblePairs, check };
-  }
-
-  dispose(): void {
-    this.#last?.dispose();
-    disposeAll([this.#q, this.#k, this.#v, this.#dout]);
-  }
-}
-
-/** Most memory that a forward and backward hold on a new device, less q, k, v, dout, o, lse, dq, dk and dv. */
-async function extraMemory(options: AttentionBenchOptions, host: HostInputs, notation: string): Promise<number> {
+/** Most memory that a forward and backward hold on a new device, less their inputs and outputs. */
+async function extraMemory(options: AttentionBenchOptions, inputs: BenchInputs, notation: string): Promise<number> {
   const device = await options.openDevice();
   try {
-    const run = new PatternRun(device, host, notation);
-    const inputs = device.memory.bytes;
-    await run.forward();
-    if (options.backward) await run.backward();
-    const { B, Tq, H } = host.shape;
-    const forward = 4 * (host.q.length + B * Tq * H);
-    const gradients = options.backward ? 4 * (host.q.length + host.k.length + host.v.length) : 0;
-    const extra = device.memory.peakBytes - inputs - forward - gradients;
-    run.dispose();
-    return Math.max(0, extra);
+    const tensors = new BenchTensors(device, inputs);
+    const held = device.memory.bytes;
+    const run = new PatternRun(tensors, notation, { sharedQK: options.sharedQK ?? false });
+    run.forward();
+    if (options.backward) run.backward();
+    await device.synchronize();
+    return Math.max(0, device.memory.peakBytes - held);
   } finally {
     device.dispose();
   }
-}
-
-function disposeAll(tensors: readonly Tensor[]): void {
-  for (const tensor of tensors) tensor.dispose();
 }

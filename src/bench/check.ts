@@ -1,87 +1,108 @@
 import type { Verdict } from "../conformance/case.ts";
 import { compare, worstOf } from "../conformance/trial.ts";
-import type { AttentionShape, Mask } from "../pattern/pattern.ts";
+import type { Mask } from "../pattern/pattern.ts";
 import { attentionBackward, attentionForward, type ReferenceAttention } from "../reference/attention.ts";
 import { precisionOf } from "../reference/precision.ts";
 import { uniformAt } from "../rng.ts";
-
-/** Inputs of one attention call on the host; shapes as in `ReferenceAttention`. */
-export interface HostInputs {
-  readonly shape: AttentionShape & { readonly D: number };
-  readonly q: Float32Array;
-  readonly k: Float32Array;
-  readonly v: Float32Array;
-  /** [B, Tq, H, D]; zero but in the sampled rows. */
-  readonly dout: Float32Array;
-  /** The sampled query rows, the same in every batch entry and head; the last is among them. */
-  readonly rows: readonly number[];
-}
-
-/** Query rows that are held against the reference: all of them would cost Tq * Tk in float64. */
-const sampledRows = 12;
+import type { FloatType } from "../tensor.ts";
+import type { BenchInputs, InputName } from "./inputs.ts";
 
 /**
- * Random inputs for a check of some rows: the upstream gradient is zero in all other rows, so that the gradients of all
+ * What of an attention call is held against the reference: some query rows of some heads, because all of them would cost
+ * B * H * Tq * Tk in float64. The upstream gradient is zero in all other rows, so that the gradients of these heads'
  * queries, keys and values follow from the sampled rows alone.
  */
-export function sampleRows({ Tq, seed }: { Tq: number; seed: number }): number[] {
-  const drawn = Array.from({ length: sampledRows - 1 }, (_, i) => Math.floor(uniformAt(seed, 1, i) * Tq));
-  return [...new Set([...drawn, Tq - 1])].sort((a, b) => a - b);
+export interface Sample {
+  /** Query rows, the same in every head; the last is among them. */
+  readonly rows: readonly number[];
+  /** Key heads, each with all the query heads that read it. */
+  readonly heads: readonly SampledHead[];
 }
 
-/** Outputs of a device, or of a peer that has no gradients. */
-export interface HostOutputs {
-  readonly o: Float32Array;
-  readonly gradients?: { readonly dq: Float32Array; readonly dk: Float32Array; readonly dv: Float32Array };
+export interface SampledHead {
+  readonly b: number;
+  readonly keyHead: number;
 }
+
+const SAMPLED_ROWS = 12;
+/** Products of one pass over the sample, a second or two of float64: all heads of small calls, a few of large ones. */
+const LARGEST_SAMPLE = 2 ** 25;
+
+/** Rows and heads to check, drawn from a seed. */
+export function drawSample({ shape: { B, Tq, Tk, H, Hk, D } }: BenchInputs, seed = 1): Sample {
+  const drawn = Array.from({ length: SAMPLED_ROWS - 1 }, (_, i) => Math.floor(uniformAt(seed, 1, i) * Tq));
+  const rows = [...new Set([...drawn, Tq - 1])].sort((a, b) => a - b);
+  const affordable = Math.floor(LARGEST_SAMPLE / (rows.length * Tk * D * (H / Hk)));
+  const all = Array.from({ length: B * Hk }, (_, n) => ({ n, order: uniformAt(seed, 2, n) }));
+  const chosen = all.sort((x, y) => x.order - y.order).slice(0, Math.max(1, affordable));
+  const heads = chosen.sort((x, y) => x.n - y.n).map(({ n }) => ({ b: Math.floor(n / Hk), keyHead: n % Hk }));
+  return { rows, heads };
+}
+
+/** Reads one output of one sampled head: [Tq, H / Hk, D] of o and dq, [Tk, 1, D] of dk and dv. */
+export type ReadHead = (name: "o" | "dq" | "dk" | "dv", head: SampledHead) => Promise<Float32Array>;
 
 /**
- * Holds outputs against the float64 reference on the sampled rows; the budget is twice the error of straightforward
- * float32 attention plus the floor.
- * @param outputs of the same inputs; o is compared in the sampled rows, gradients in all
+ * Holds outputs against the float64 reference on a sample; the budget is twice the error of straightforward attention in
+ * the outputs' type plus the floor. A verdict's place counts sampled heads and rows: `o[head, row, h, d]`.
+ * @param gradients whether to check dq, dk and dv too
  */
-export function checkRows(
-  inputs: HostInputs,
-  mask: Mask,
-  outputs: HostOutputs,
-): { forward: Verdict; backward?: Verdict } {
-  const { shape, rows } = inputs;
+export async function checkSample(
+  { inputs, sample, mask }: { inputs: BenchInputs; sample: Sample; mask: Mask },
+  read: ReadHead,
+  { gradients, dtype = inputs.dtype }: { gradients: boolean; dtype?: FloatType },
+): Promise<{ forward: Verdict; backward?: Verdict }> {
+  const { rows, heads } = sample;
+  const { Tk, H, Hk, D } = inputs.shape;
+  const perKeyHead = H / Hk;
+  const allKeys = Array.from({ length: Tk }, (_, j) => j);
+  const gather = (name: InputName) =>
+    concat(
+      heads.map(({ b, keyHead }) =>
+        name === "q" || name === "dout"
+          ? inputs.rows(name, { b, rows, firstHead: keyHead * perKeyHead, headCount: perKeyHead })
+          : inputs.rows(name, { b, rows: allKeys, firstHead: keyHead, headCount: 1 }),
+      ),
+    );
+  // Each sampled key head stands as a batch entry of its own.
   const call: ReferenceAttention = {
-    shape: { ...shape, Tq: rows.length },
-    q: pickRows(inputs.q, inputs),
-    k: inputs.k,
-    v: inputs.v,
-    mask: (b, h, i, j) => mask(b, h, rows[i]!, j),
+    shape: { B: heads.length, Tq: rows.length, Tk, H: perKeyHead, Hk: 1, D },
+    q: gather("q"),
+    k: gather("k"),
+    v: gather("v"),
+    mask: (n, h, i, j) => mask(heads[n]!.b, heads[n]!.keyHead * perKeyHead + h, rows[i]!, j),
   };
-  const dout = pickRows(inputs.dout, inputs);
-  const plainCall = { ...call, precision: precisionOf.f32 };
-  const exact = attentionForward(call);
-  const plain = attentionForward(plainCall);
-  const { B, Tk, H, Hk, D } = shape;
-  const qShape = { dtype: "f32" as const, shape: [B, rows.length, H, D] };
-  const kShape = { dtype: "f32" as const, shape: [B, Tk, Hk, D] };
-  const forward = compare("o", qShape, pickRows(outputs.o, inputs), exact.o, plain.o);
-  if (!outputs.gradients) return { forward };
-  const { dq, dk, dv } = outputs.gradients;
+  const plainCall = { ...call, precision: precisionOf[dtype] };
+  const [exact, plain] = [attentionForward(call), attentionForward(plainCall)];
+  const rowsOf = async (name: "o" | "dq") =>
+    concat(await Promise.all(heads.map(async (head) => pickRows(await read(name, head), rows, perKeyHead * D))));
+  const keysOf = async (name: "dk" | "dv") => concat(await Promise.all(heads.map((head) => read(name, head))));
+  const ofQueries = { dtype, shape: [heads.length, rows.length, perKeyHead, D] };
+  const ofKeys = { dtype, shape: [heads.length, Tk, 1, D] };
+  const forward = compare("o", ofQueries, await rowsOf("o"), exact.o, plain.o);
+  if (!gradients) return { forward };
+  const dout = gather("dout");
   const wanted = attentionBackward(call, { o: exact.o, dout });
   const baseline = attentionBackward(plainCall, { o: plain.o, dout });
   const backward = worstOf([
-    compare("dq", qShape, pickRows(dq, inputs), wanted.dq, baseline.dq),
-    compare("dk", kShape, dk, wanted.dk, baseline.dk),
-    compare("dv", kShape, dv, wanted.dv, baseline.dv),
+    compare("dq", ofQueries, await rowsOf("dq"), wanted.dq, baseline.dq),
+    compare("dk", ofKeys, await keysOf("dk"), wanted.dk, baseline.dk),
+    compare("dv", ofKeys, await keysOf("dv"), wanted.dv, baseline.dv),
   ]);
   return { forward, backward };
 }
 
-/** The sampled rows of [B, Tq, H, D]. */
-function pickRows(x: Float32Array, { shape: { B, Tq, H, D }, rows }: HostInputs): Float32Array {
-  const size = H * D;
-  const picked = new Float32Array(B * rows.length * size);
-  for (let b = 0; b < B; b++) {
-    for (const [i, row] of rows.entries()) {
-      const from = (b * Tq + row) * size;
-      picked.set(x.subarray(from, from + size), (b * rows.length + i) * size);
-    }
+/** The sampled rows of [T, width]. */
+function pickRows(x: Float32Array, rows: readonly number[], width: number): Float32Array {
+  return concat(rows.map((row) => x.subarray(row * width, (row + 1) * width)));
+}
+
+function concat(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((n, part) => n + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
   }
-  return picked;
+  return all;
 }

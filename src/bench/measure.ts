@@ -1,9 +1,12 @@
 import { setTimeout } from "node:timers/promises";
 
-/** Something to time: `run` does the whole of it and waits for its end. */
+/**
+ * Something to time: `run` does the whole of it and waits for its end. It may give the milliseconds that count: where a
+ * device has a clock of its own, or not all of the run does.
+ */
 export interface Contestant {
   readonly name: string;
-  run(): Promise<void>;
+  run(): Promise<number | undefined>;
 }
 
 /** Times of one contestant, in the order in which they were taken. */
@@ -17,25 +20,35 @@ export interface Times {
 const settleMs = 50;
 
 /**
- * Times contestants in turns, so that what the machine does meanwhile hits all alike: one round unmeasured, then each
+ * Times contestants in turns, so that what the machine does meanwhile hits all alike: some rounds unmeasured, then each
  * contestant once a round.
+ * @param unmeasured 1 for code and caches to get warm; more where that takes more than one run. Default 1
  */
 export async function measureInTurns(
   contestants: readonly Contestant[],
-  { rounds, onRun }: { rounds: number; onRun?: (name: string, ms: number | null) => void },
+  {
+    rounds,
+    unmeasured = 1,
+    onRun,
+  }: { rounds: number; unmeasured?: number; onRun?: (name: string, ms: number | null) => void },
 ): Promise<Map<string, Times>> {
   const all = new Map<string, number[]>(contestants.map(({ name }) => [name, []]));
-  for (let round = -1; round < rounds; round++) {
+  for (let round = -unmeasured; round < rounds; round++) {
     for (const { name, run } of contestants) {
       await setTimeout(settleMs);
       const start = performance.now();
-      await run();
-      const ms = performance.now() - start;
+      const counted = await run();
+      const ms = counted ?? performance.now() - start;
       if (round >= 0) all.get(name)!.push(ms);
       onRun?.(name, round < 0 ? null : ms);
     }
   }
-  return new Map([...all].map(([name, ms]) => [name, { medianMs: middle(ms), leastMs: Math.min(...ms), allMs: ms }]));
+  return new Map([...all].map(([name, ms]) => [name, timesOf(ms)]));
+}
+
+/** The median and the least of some times. */
+export function timesOf(allMs: readonly number[]): Times {
+  return { medianMs: middle(allMs), leastMs: Math.min(...allMs), allMs };
 }
 
 function middle(values: readonly number[]): number {

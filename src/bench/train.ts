@@ -1,107 +1,170 @@
 import type { Device } from "../device/device.ts";
 import type { ModelConfig } from "../gpt/config.ts";
-import { Gpt } from "../gpt/model.ts";
-import { AdamW } from "../gpt/optimizer.ts";
 import { ModelParameters, parameterCount } from "../gpt/parameters.ts";
-import { uniformAt } from "../rng.ts";
+import type { Batch } from "../gpt/passInputs.ts";
+import { TrainStep } from "../gpt/trainStep.ts";
+import type { FloatType } from "../tensor.ts";
+import { scheduleOf, trainPresets, trainSchema } from "../train/config.ts";
+import { learningRate } from "../train/schedule.ts";
 import { measureInTurns, type Times } from "./measure.ts";
+import { drawBatch, readBatch } from "./tokens.ts";
 
 /** One training step (forward, backward, update) of one model. */
 export interface TrainMeasurement {
   readonly attention: string;
+  /** From an idle device to the step's losses on the host: what the trainer does, reading of data left out. */
   readonly step: Times;
   readonly tokensPerS: number;
+  /** Pairs that the last step attended to, over all causal ones. */
   readonly visibleShare: number;
+  /** The same of the first step: far from `visibleShare` where the model's hidden states have become alike. */
+  readonly firstVisibleShare: number;
   readonly parameters: number;
-  /** Mean loss of the first and of the last step, to show that it learns. */
+  /** Most memory that a device with this model alone ever holds: parameters, moments, activations, scratch. */
+  readonly peakBytes: number | null;
+  /** Mean loss of the first and of the last step. */
   readonly losses: readonly [number, number];
 }
 
-/** Times training steps of models that differ in their attention alone, in turns, on the same random tokens. */
-export async function benchTrain({
-  device,
-  models,
-  batch,
-  rounds,
-  tokens,
-  onProgress,
-}: {
+export interface BenchedModel {
+  readonly attention: string;
+  readonly config: ModelConfig;
+}
+
+export interface TrainBenchOptions {
   readonly device: Device;
-  readonly models: readonly { readonly attention: string; readonly config: ModelConfig }[];
+  /** A new device for each measurement of memory, which is left out without; `device` is the one that times are taken on. */
+  readonly openDevice?: () => Promise<Device>;
+  /** Models that differ in their attention alone. */
+  readonly models: readonly BenchedModel[];
+  /** Type to compute in; the device's first choice if left out. */
+  readonly dtype?: FloatType | undefined;
+  /** Sequences of each step. */
   readonly batch: number;
+  /** Measured steps of each model. */
   readonly rounds: number;
-  /** A text to train on, at least batch * T + 1 tokens long; random tokens that repeat themselves if left out. */
+  /** Where the models' values begin, as `ModelParameters.copyFrom` takes them; drawn from the seed if left out. */
+  readonly firstValues?: ModelParameters;
+  /** A text to train on, at least batch * T + 1 tokens long; see `drawBatch` for what is drawn if it is left out. */
   readonly tokens?: ArrayLike<number>;
   readonly onProgress?: (done: number, of: number, what: string) => void;
-}): Promise<TrainMeasurement[]> {
-  const runs = models.map(({ attention, config }) => new TrainRun(device, { attention, config, batch, tokens }));
+}
+
+/** A step that runs as it is, and one that a device may capture. */
+const UNMEASURED_ROUNDS = 2;
+
+/** That of the paper's runs, whose first steps lie at the beginning of the warm-up. */
+const schedule = scheduleOf(trainSchema.parse(trainPresets["paper-8k"]));
+
+/**
+ * Times training steps of models that differ in their attention alone, in turns, on the same tokens: the first steps of a
+ * run, with a new batch and new rotations each. A model that is trained until its hidden states are alike hashes all of
+ * them into few buckets, and its time says nothing of hashing; `visibleShare` would show it.
+ */
+export async function benchTrain(options: TrainBenchOptions): Promise<TrainMeasurement[]> {
+  const { device, models, rounds } = options;
   let done = 0;
+  const total = models.length * (rounds + UNMEASURED_ROUNDS + 1);
+  const tick = (what: string) => options.onProgress?.(++done, total, what);
+  const runs: TrainRun[] = [];
+  let measured: Omit<TrainMeasurement, "peakBytes">[];
   try {
+    for (const model of models) {
+      const run = new TrainRun(device, model, options);
+      runs.push(run);
+      run.begin(options.firstValues ?? runs[0]!.parameters);
+    }
     const contestants = runs.map((run) => ({ name: run.attention, run: () => run.step() }));
-    const times = await measureInTurns(contestants, {
-      rounds,
-      onRun: (name) => onProgress?.(++done, runs.length * (rounds + 1), name),
-    });
-    return await Promise.all(runs.map((run) => run.measurement(times.get(run.attention)!)));
+    const times = await measureInTurns(contestants, { rounds, unmeasured: UNMEASURED_ROUNDS, onRun: tick });
+    measured = await Promise.all(runs.map((run) => run.measurement(times.get(run.attention)!)));
   } finally {
     for (const run of runs) run.dispose();
   }
+  const results: TrainMeasurement[] = [];
+  for (const [n, measurement] of measured.entries()) {
+    tick(`memory of ${measurement.attention}`);
+    const memoryDevice = await options.openDevice?.();
+    results.push({
+      ...measurement,
+      peakBytes: memoryDevice ? await peakMemory(memoryDevice, models[n]!, options) : null,
+    });
+  }
+  return results;
 }
 
+/** One model, and the batch that it is trained on. */
 class TrainRun {
   readonly attention: string;
-  readonly #parameters: ModelParameters;
-  readonly #optimizer: AdamW;
-  readonly #model: Gpt;
-  readonly #batch: { tokens: Int32Array; targets: Int32Array };
+  readonly parameters: ModelParameters;
+  readonly #step: TrainStep;
+  readonly #batch: (index: number) => Batch;
+  /** The next step's. */
+  #next: Batch;
   readonly #losses: number[] = [];
+  #firstVisibleShare = Number.NaN;
 
-  constructor(
-    device: Device,
-    options: { attention: string; config: ModelConfig; batch: number; tokens: ArrayLike<number> | undefined },
-  ) {
-    const { config, batch } = options;
-    this.attention = options.attention;
-    this.#parameters = new ModelParameters(device, config);
-    this.#parameters.initialize();
-    this.#optimizer = new AdamW(this.#parameters, {
-      beta1: 0.9,
-      beta2: 0.95,
-      epsilon: 1e-8,
-      weightDecay: 0.1,
-      maxNorm: 1,
+  constructor(device: Device, { attention, config }: BenchedModel, { batch, dtype, tokens: text }: TrainBenchOptions) {
+    this.attention = attention;
+    this.parameters = new ModelParameters(device, config, dtype);
+    const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 };
+    this.#step = new TrainStep(this.parameters, { batch, optimizer });
+    const { context, vocabulary } = config;
+    this.#batch = (index) =>
+      text ? readBatch(index, { batch, context, text }) : drawBatch(index, { batch, context, vocabulary });
+    this.#next = this.#batch(0);
+  }
+
+  /** Sets the first values: a copy, because drawing them takes the host long. */
+  begin(values: ModelParameters): void {
+    if (values === this.parameters) this.parameters.initialize();
+    else this.parameters.copyFrom(values);
+  }
+
+  /** @returns milliseconds from an idle device to the losses on the host */
+  async step(): Promise<number> {
+    const start = performance.now();
+    const draw = (index: number) => ({ seed: 1, index });
+    const index = this.#losses.length;
+    const { loss } = await this.#step.run({
+      lr: learningRate(schedule, index),
+      batch: async () => ({ batch: this.#next, draw: draw(index) }),
+      meanwhile: () => {
+        this.#next = this.#batch(index + 1);
+        this.#step.model.prepare(draw(index + 1));
+      },
     });
-    this.#model = new Gpt(this.#parameters, { batch });
-    const token = (i: number) => options.tokens?.[i] ?? Math.floor(uniformAt(1, 0, i % 97) * config.vocabulary);
-    const length = batch * config.context;
-    this.#batch = {
-      tokens: Int32Array.from({ length }, (_, i) => token(i)),
-      targets: Int32Array.from({ length }, (_, i) => token(i + 1)),
-    };
+    const ms = performance.now() - start;
+    if (this.#losses.push(loss) === 1) this.#firstVisibleShare = await this.#step.model.visibleShare();
+    return ms;
   }
 
-  async step(): Promise<void> {
-    const draw = { seed: 1, index: this.#losses.length };
-    this.#optimizer.begin();
-    const gradients = this.#model.gradientTensors(this.#optimizer.gradients);
-    this.#losses.push(await this.#model.accumulate(this.#batch, { draw, gradients, scale: 1 }));
-    await this.#optimizer.update({ lr: 1e-3 });
-  }
-
-  async measurement(step: Times): Promise<TrainMeasurement> {
+  async measurement(step: Times): Promise<Omit<TrainMeasurement, "peakBytes">> {
     return {
       attention: this.attention,
       step,
-      tokensPerS: (1000 * this.#batch.tokens.length) / step.medianMs,
-      visibleShare: await this.#model.visibleShare(),
-      parameters: parameterCount(this.#parameters.layout),
+      tokensPerS: (1000 * this.#step.tokens) / step.medianMs,
+      visibleShare: await this.#step.model.visibleShare(),
+      firstVisibleShare: this.#firstVisibleShare,
+      parameters: parameterCount(this.parameters.layout),
       losses: [this.#losses[0]!, this.#losses.at(-1)!],
     };
   }
 
   dispose(): void {
-    this.#model.dispose();
-    this.#optimizer.dispose();
-    this.#parameters.dispose();
+    this.#step.dispose();
+    this.parameters.dispose();
+  }
+}
+
+/** One step on a new device, which is disposed of. The values are all zero: what is held does not depend on them. */
+async function peakMemory(device: Device, model: BenchedModel, options: TrainBenchOptions): Promise<number> {
+  try {
+    const run = new TrainRun(device, model, options);
+    await run.step();
+    const { peakBytes } = device.memory;
+    run.dispose();
+    return peakBytes;
+  } finally {
+    device.dispose();
   }
 }

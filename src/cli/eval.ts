@@ -20,7 +20,7 @@ export const command = defineCommand({
     const [{ openRun }, { loadModel }, { evaluate }, { Gpt }, { openDataset }, { dataFolder }] = await Promise.all([
       import("../train/run.ts"),
       import("../train/load.ts"),
-      import("../train/loop.ts"),
+      import("../train/evaluate.ts"),
       import("../gpt/model.ts"),
       import("../data/loader.ts"),
       import("./trainingData.ts"),

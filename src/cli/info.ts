@@ -25,8 +25,9 @@ export const command = defineCommand({
     }
     terminal.out(`scfa      ${facts.version}\n`);
     terminal.out(`machine   ${machine.text}\n`);
-    for (const { name, found, detail } of devices) {
+    for (const { name, found, detail, libraries } of devices) {
       terminal.out(`${name.padEnd(8)}  ${found ? detail : `not here: ${detail}`}\n`);
+      for (const [library, path] of Object.entries(libraries)) terminal.out(`${" ".repeat(10)}${library}: ${path}\n`);
     }
   },
 });

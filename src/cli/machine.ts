@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 
@@ -25,8 +26,13 @@ export function describeMachine(): Machine {
   return { text, cpu, cores, memoryBytes, platform, node };
 }
 
-/** The commit that this code was built from, with `+` if there are changes; null outside of a checkout. */
+/**
+ * The commit that this code was built from, with `+` if there are changes; null outside of a checkout. A folder packed for
+ * another machine says it in a file.
+ */
 export function sourceCommit(): string | null {
+  const packed = new URL("../../commit", import.meta.url);
+  if (existsSync(packed)) return readFileSync(packed, "utf8").trim();
   const cwd = fileURLToPath(new URL("../..", import.meta.url));
   const git = (...args: string[]) =>
     execFileSync("git", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();

@@ -8,18 +8,36 @@ export const deviceFlags = {
     byDefault: "auto",
   }),
   threads: flag.count("threads of the CPU device", { most: 1024, byDefault: "one for each core" }),
+  gpu: flag.count("which GPU of the CUDA device, counted from 0", { least: 0, most: 1023, byDefault: "0" }),
+  deterministic: flag.toggle("equal bits run to run on the CUDA device, at some cost of speed"),
 } as const;
+
+export interface DeviceFlags {
+  readonly device?: "auto" | "cuda" | "webgpu" | "cpu";
+  readonly threads?: number;
+  readonly gpu?: number;
+  readonly deterministic?: boolean;
+}
+
+/** What `openDevice` is asked for by the flags. */
+export function openOptions({ threads, gpu, deterministic }: DeviceFlags): OpenOptions {
+  return {
+    ...(threads !== undefined && { threads }),
+    ...(gpu !== undefined && { gpu }),
+    ...(deterministic !== undefined && { deterministic }),
+  };
+}
 
 /** Opens the device that the flags name, says which it is, runs the work and gives the device back. */
 export async function withDevice<T>(
-  flags: { readonly device?: "auto" | "cuda" | "webgpu" | "cpu"; readonly threads?: number },
+  flags: DeviceFlags,
   terminal: Terminal,
   work: (device: import("../device/device.ts").Device) => Promise<T>,
 ): Promise<T> {
   const { openDevice } = await import("../device/open.ts");
   const options: OpenOptions = {
     log: (line) => terminal.err(`${line}\n`),
-    ...(flags.threads !== undefined && { threads: flags.threads }),
+    ...openOptions(flags),
   };
   const device = await openDevice(flags.device ?? "auto", options);
   try {

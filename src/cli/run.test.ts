@@ -67,7 +67,10 @@ describe("what cannot be right gives one sentence and exit code 2", () => {
     ],
     [["selftest", "--threads", "1", "--threads", "2"], "--threads is given twice. Give it once."],
     [["selftest", "--device", "tpu"], '--device takes one of auto, cuda, webgpu, cpu, got "tpu".'],
-    [["selftest", "--device", "cuda"], 'openDevice: this version must have the device, got "cuda". Use "cpu".'],
+    [
+      ["selftest", "--device", "webgpu"],
+      'openDevice: this version must have the device, got "webgpu". Use "cuda" or "cpu".',
+    ],
     [
       ["sample", "nowhere"],
       "nowhere/config.json: open: no such file or folder (ENOENT). Check the spelling of the path.",
@@ -88,6 +91,14 @@ describe("what cannot be right gives one sentence and exit code 2", () => {
       /number of buckets is even, from 2 to 256, got "3\)"/,
     ],
     [["bench", "lunch"], 'scfa bench times attention or train, got "lunch".'],
+    [
+      ["bench", "train", "--preset", "demo", "--heads", "2"],
+      "--preset sets the model's size, got --heads beside it. Leave one out.",
+    ],
+    [
+      ["bench", "train", "--lengths", "1k,3k", "--tokens", "4k"],
+      "--tokens is a multiple of every length, got 4096 for sequences of 3072.",
+    ],
     [["bench", "attention", "--lengths", "8q"], '--lengths takes a whole number from 1 to 1048576, got "8q".'],
   ] as [string[], string | RegExp][])("%j", async (argv, sentence) => {
     const { code, out, err } = await scfa(...argv);
@@ -95,6 +106,15 @@ describe("what cannot be right gives one sentence and exit code 2", () => {
     else expect(err).toMatch(sentence);
     expect(err.trim().split("\n")).toHaveLength(1);
     expect({ code, out }).toEqual({ code: 2, out: "" });
+  });
+
+  test("--device cuda runs, or says in one line what it lacks", async () => {
+    const { code, out, err } = await scfa("selftest", "--device", "cuda", "--filter", "embed: adds token");
+    if (code === 0) expect(out).toContain("1 of 1 cases pass on cuda (");
+    else {
+      expect({ code, out }).toEqual({ code: 2, out: "" });
+      expect(err).toMatch(/^scfa: openDevice: .+, got .+\n$/);
+    }
   });
 
   test("nothing is written for a configuration that is wrong", async () => {

@@ -120,6 +120,9 @@ describe("a run from the command line", () => {
     expect(attention.out).toMatch(/hash\(16\) .* yes$/m);
     const train = await scfa("bench", "train", ...sizes.slice(0, -1), "--head-dimension", "16", "--json-out", file);
     expect(train).toMatchObject({ code: 0 });
+    const two = ["--lengths", "64,128", "--tokens", "128", "--patterns", "dense", "--rounds", "1", "--threads", "1"];
+    const preset = await scfa("bench", "train", "--preset", "demo", ...two, "--json-out", file);
+    expect(preset).toMatchObject({ code: 0 });
     const records = (await readFile(file, "utf8"))
       .trim()
       .split("\n")
@@ -131,12 +134,44 @@ describe("a run from the command line", () => {
       "train",
       "train",
       "train",
+      "train",
+      "train",
+    ]);
+    for (const record of records.slice(3)) {
+      expect(record.peakBytes).toBeGreaterThan(4 * 4 * record.parameters);
+      // Each step has a batch of its own, and the first ones learn little: about as good as guessing among 256.
+      for (const loss of record.losses) expect(Math.abs(loss - Math.log(256))).toBeLessThan(0.2);
+      expect(record.dtype).toBe("f32");
+    }
+    const ofPreset = records.slice(-2).map(({ preset, width, context, batch }) => ({ preset, width, context, batch }));
+    expect(ofPreset).toEqual([
+      { preset: "demo", width: 128, context: 64, batch: 2 },
+      { preset: "demo", width: 128, context: 128, batch: 1 },
     ]);
     for (const record of records) {
       expect(record.machine.cores).toBeGreaterThan(0);
       expect(record.command).toMatch(/^scfa bench /);
       expect(Date.parse(record.date)).toBeGreaterThan(0);
     }
+  });
+
+  test("selftest --random: a case is run again by the flags that it names", async () => {
+    const random = ["selftest", "--device", "cpu", "--threads", "1", "--json", "--seed", "3", "--random"];
+    const { code, out } = await scfa(...random, "12");
+    expect(code).toBe(0);
+    const { outcomes } = JSON.parse(out) as { outcomes: { name: string; repeat: string[] }[] };
+    expect(outcomes).toHaveLength(12);
+    expect(outcomes[7]!.repeat.join(" ")).toBe("--random 1 --seed 3 --first 7");
+    const again = JSON.parse((await scfa("selftest", "--device", "cpu", "--json", ...outcomes[7]!.repeat)).out);
+    expect(again.outcomes).toMatchObject([{ name: outcomes[7]!.name, pass: true }]);
+  });
+
+  test("selftest refuses a type that the device does not compute in, and --seed without --random", async () => {
+    expect(await scfa("selftest", "--device", "cpu", "--dtype", "bf16")).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/--dtype is a type that cpu .* computes in: f32\.\n$/),
+    });
+    expect(await scfa("selftest", "--seed", "3")).toMatchObject({ code: 2 });
   });
 
   test("selftest runs a part of the suite, as a table and as JSON", async () => {

@@ -1,0 +1,49 @@
+// Where the time of a training step goes on the GPU: milliseconds and calls of each op, launched one by one.
+//
+//   node bench/cuda/profile_step.mjs [attention=hash(16)] [T=16384] [tokens=32768]
+
+import { ModelParameters, modelPresets, parseModelConfig, TrainStep } from "../../dist/gpt/index.js";
+import { openDevice } from "../../dist/index.js";
+
+const [attention = "hash(16)", length = "16384", tokens = "32768"] = process.argv.slice(2);
+const context = Number(length);
+const batch = Number(tokens) / context;
+const config = parseModelConfig({ ...modelPresets["paper-124m"], context, attention });
+
+const device = await openDevice("cuda");
+// Recorded launches are not seen one by one.
+device.record = (run) => ({ replay: run, dispose() {} });
+const parameters = new ModelParameters(device, config);
+// The weights' values do not matter for the time, but their being spread does.
+const values = Float32Array.from({ length: 1 << 20 }, () => 0.05 * (Math.random() - 0.5));
+for (let at = 0; at < parameters.layout.size; at += values.length) {
+  const size = Math.min(values.length, parameters.layout.size - at);
+  parameters.values.view([size], { offset: at }).write(values.subarray(0, size));
+}
+parameters.refresh();
+const adamw = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 };
+const step = new TrainStep(parameters, { batch, context, optimizer: adamw });
+const ids = Int32Array.from({ length: batch * context }, () => Math.floor(Math.random() * 50000));
+let index = 0;
+const run = () =>
+  step.run({
+    lr: 1e-4,
+    batch: async () => ({ batch: { tokens: ids, targets: ids }, draw: { seed: 1, index: index++ } }),
+  });
+for (let i = 0; i < 3; i++) await run();
+
+const sums = new Map();
+for (const { op, ms } of await device.profile(async () => void (await run()))) {
+  const sum = sums.get(op) ?? { ms: 0, calls: 0 };
+  sums.set(op, { ms: sum.ms + ms, calls: sum.calls + 1 });
+}
+const total = [...sums.values()].reduce((all, { ms }) => all + ms, 0);
+for (const [op, { ms, calls }] of [...sums].sort(([, a], [, b]) => b.ms - a.ms)) {
+  console.log(
+    `${op.padEnd(24)} ${ms.toFixed(3).padStart(9)} ms ${String(calls).padStart(5)} calls ${((100 * ms) / total).toFixed(1).padStart(5)} %`,
+  );
+}
+console.log(
+  `${"all".padEnd(24)} ${total.toFixed(3).padStart(9)} ms; peak ${(device.memory.peakBytes / 2 ** 30).toFixed(2)} GiB`,
+);
+device.dispose();
