@@ -8,6 +8,7 @@ const [q, k, v] = [0, 1, 2].map(() =>
   device.tensor(
     Float32Array.from({ length: B * T * H * D }, () => Math.random() - 0.5),
     [B, T, H, D],
+    device.capabilities.floatTypes[0],
   ),
 );
 const hashOf = (heads) => {

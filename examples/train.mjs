@@ -1,7 +1,7 @@
 // A small language model trained from code: bytes of a sentence that repeats, until it knows it by heart.
 import assert from "node:assert/strict";
 import { openDevice } from "scfa";
-import { AdamW, Gpt, generate, ModelParameters, parseModelConfig } from "scfa/gpt";
+import { generate, ModelParameters, parseModelConfig, TrainStep } from "scfa/gpt";
 
 const text = new TextEncoder().encode("The sea is calm tonight. ".repeat(40));
 const T = 128;
@@ -18,18 +18,16 @@ const config = parseModelConfig({
 });
 const parameters = new ModelParameters(device, config);
 parameters.initialize();
-const model = new Gpt(parameters, { batch: 2 });
-const optimizer = new AdamW(parameters, { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 });
-const gradients = model.gradientTensors(optimizer.gradients);
+const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 };
+const trainStep = new TrainStep(parameters, { batch: 2, optimizer });
 
 const losses = [];
 for (let step = 0; step < 150; step++) {
   const starts = [(step * 31) % 500, (step * 57) % 500];
   const rows = (shift) => Int32Array.from(starts.flatMap((at) => [...text.subarray(at + shift, at + shift + T)]));
-  optimizer.begin();
   const batch = { tokens: rows(0), targets: rows(1) };
-  losses.push(await model.accumulate(batch, { draw: { seed: 1, index: step }, gradients, scale: 1 }));
-  await optimizer.update({ lr: 1e-2 });
+  const { loss } = await trainStep.run({ lr: 1e-2, batch: async () => ({ batch, draw: { seed: 1, index: step } }) });
+  losses.push(loss);
 }
 
 const written = [];
