@@ -119,11 +119,11 @@ function withContext(
 
 /** The run in the folder, with its data. */
 async function resumed({ args, flags, terminal }: Invocation, out: string): Promise<Work> {
-  const allowed = ["out", "resume", "device", "threads", "data"];
+  const allowed = ["out", "resume", "data", ...Object.keys(deviceFlags)];
   const extra = Object.keys(flags).filter((key) => !allowed.includes(key));
   if (args.length > 0 || extra.length > 0) {
     throw new UsageError(
-      "a resumed run keeps the configuration it was begun with, so --resume goes with --out, --device, --threads and --data alone.",
+      "a resumed run keeps the configuration it was begun with, so --resume goes with --out, --data and what chooses the device alone.",
     );
   }
   const { openRun } = await import("../train/run.ts");

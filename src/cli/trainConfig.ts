@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { readJson } from "../files/json.ts";
 import { openFile } from "../files/open.ts";
-import { modelPresets, modelSchema } from "../gpt/config.ts";
+import { type ModelOptions, modelPresets, modelSchema } from "../gpt/config.ts";
 import { parseRunConfig, type RunConfig, trainPresets, trainSchema } from "../train/config.ts";
 import { type Flags, flagName } from "./command.ts";
 import { schemaFlags } from "./schemaFlags.ts";
@@ -17,7 +17,7 @@ export const configFlags: Flags = {
   ...schemaFlags(trainFields),
 };
 
-/** Ready configurations by name: the model's and the training's of the same name, where there are both. */
+/** Ready configurations by name: a model, how to train it, or both. */
 export const presetNames = [...new Set([...Object.keys(modelPresets), ...Object.keys(trainPresets)])];
 
 /** What the preset `demo` sets, as flags. */
@@ -61,11 +61,18 @@ export function configOfFlags(flags: Readonly<Record<string, unknown>>): Partial
   };
 }
 
+/** Models by the names of presets: those of their own name, and what the settings of the paper's runs are for. */
+const presetModels: Readonly<Record<string, ModelOptions>> = {
+  ...modelPresets,
+  "paper-8k": { ...modelPresets["paper-124m"], context: 8192 },
+  "paper-16k": { ...modelPresets["paper-124m"], context: 16384 },
+};
+
 /** A preset's sections, without the vocabulary, which follows from the data. */
 export function configOfPreset(name: string): PartialConfig {
-  const of = (presets: Readonly<Record<string, object>>): Record<string, unknown> => ({ ...presets[name] });
-  const { vocabulary: _, ...model } = of(modelPresets);
-  return { model, train: of(trainPresets), data: {} };
+  const { vocabulary: _, ...model } = presetModels[name] ?? ({} as Partial<ModelOptions>);
+  const train = (trainPresets as Readonly<Record<string, object>>)[name];
+  return { model, train: { ...train }, data: {} };
 }
 
 /** Later configurations win, field by field. */
