@@ -164,11 +164,18 @@ function sourceCommit() {
   return head.stdout.trim() + (isClean ? "" : "+");
 }
 
+/** The command as another may repeat it: without the places that it was given on this machine. */
+function repeatable(args) {
+  const places = ["--out", "--python", "--scfa"];
+  const kept = args.filter((arg, n) => !places.includes(arg) && !places.includes(args[n - 1]));
+  return kept.map((arg, n) => (kept[n - 1] === "--paper" ? "DIR" : arg)).join(" ");
+}
+
 const facts = {
   bench: what,
   machine: machine.status === 0 ? machine.stdout.trim() : `${process.platform} ${process.arch}`,
   commit: sourceCommit(),
-  command: `side_by_side.mjs ${process.argv.slice(2).join(" ")}`,
+  command: `side_by_side.mjs ${repeatable(process.argv.slice(2))}`,
 };
 mkdirSync(dirname(resolve(flags.out)), { recursive: true });
 const steps = (flags.steps ?? defaults.steps).split(",");
