@@ -245,6 +245,14 @@ const views: AttentionCase[] = [
   ),
 ];
 
+/** The same cases with another head dimension. */
+function withD(D: number, cases: readonly AttentionCase[]): AttentionCase[] {
+  return cases.filter((one) => one.D !== D).map((one) => ({ ...one, D, name: `${one.name}, D = ${D}` }));
+}
+
+/** Devices have kernels of their own for the usual dimensions, so what a pattern asks of one is asked of all. */
+const atTunedDimensions = [...withD(64, [...bands, ...drops, ...hashes, ...others, ...mixtures]), ...withD(128, drops)];
+
 /** Every pattern, with sizes and data that kernels get wrong. */
 export const attentionCases: readonly AttentionCase[] = [
   ...sizes,
@@ -255,4 +263,5 @@ export const attentionCases: readonly AttentionCase[] = [
   ...others,
   ...mixtures,
   ...views,
+  ...atTunedDimensions,
 ];
