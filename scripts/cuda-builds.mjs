@@ -111,28 +111,45 @@ function forwardSm90({ suffix, defines }) {
   });
 }
 
+/**
+ * Shapes of the sm_90a backward: head dimension, stages, registers of each role, by tables and in the rows' own order,
+ * and bytes of spill stores with and without dq. Gathering needs registers, bulk copies do not.
+ */
+const backwardShapes = [
+  {
+    D: 64,
+    STAGES: 4,
+    gathered: { registers: [88, 208], spills: [36, 0] },
+    own: { registers: [40, 232], spills: [24, 20] },
+  },
+  {
+    D: 128,
+    STAGES: 3,
+    gathered: { registers: [56, 224], spills: [140, 156] },
+    own: { registers: [56, 224], spills: [0, 20] },
+  },
+];
+
 function backwardSm90({ suffix, defines }) {
-  // Gathering needs registers, bulk copies do not.
-  const isIdentity = suffix.endsWith("_id");
-  const registers = isIdentity
-    ? { REGISTERS_LOAD: 40, REGISTERS_COMPUTE: 232 }
-    : { REGISTERS_LOAD: 88, REGISTERS_COMPUTE: 208 };
-  return [1, 0].flatMap((WITH_DQ) => {
-    const tail = `${WITH_DQ ? "" : "nodq_"}d64${suffix}`;
-    const common = { arch: "90a", check: suffix !== "_f16_id", mayNotSpill: true };
-    const spilt = isIdentity ? (WITH_DQ ? 24 : 20) : WITH_DQ ? 36 : 0;
-    return [
-      {
-        ...{ ...common, name: `attention_backward_scratch_${tail}`, file: "attention_backward_scratch" },
-        defines: { HEAD_DIM: 64, WITH_DQ, ...defines },
-      },
-      {
-        ...{ ...common, name: `attention_backward_sm90_${tail}`, file: "attention_backward_sm90" },
-        defines: { HEAD_DIM: 64, STAGES: 4, ...registers, WITH_DQ, ...defines },
-        spills: { attention_backward_sm90: spilt },
-      },
-    ];
-  });
+  return backwardShapes.flatMap(({ D, STAGES, gathered, own }) =>
+    [1, 0].flatMap((WITH_DQ) => {
+      const { registers, spills } = suffix.endsWith("_id") ? own : gathered;
+      const [REGISTERS_LOAD, REGISTERS_COMPUTE] = registers;
+      const tail = `${WITH_DQ ? "" : "nodq_"}d${D}${suffix}`;
+      const common = { arch: "90a", check: suffix !== "_f16_id", mayNotSpill: true };
+      return [
+        {
+          ...{ ...common, name: `attention_backward_scratch_${tail}`, file: "attention_backward_scratch" },
+          defines: { HEAD_DIM: D, WITH_DQ, ...defines },
+        },
+        {
+          ...{ ...common, name: `attention_backward_sm90_${tail}`, file: "attention_backward_sm90" },
+          defines: { HEAD_DIM: D, STAGES, REGISTERS_LOAD, REGISTERS_COMPUTE, WITH_DQ, ...defines },
+          spills: { attention_backward_sm90: spills[WITH_DQ ? 0 : 1] },
+        },
+      ];
+    }),
+  );
 }
 
 function hashing() {

@@ -48,10 +48,11 @@ class Mma:
 class Sm90:
     """The family for sm_90a. `forward` names a build of the forward: (consumers, block_n, stages)."""
 
-    def __init__(self, D, f16=False, identity=False, forward=None, backward_stages=4, deterministic=False):
+    def __init__(self, D, f16=False, identity=False, forward=None, backward_stages=None, deterministic=False):
         if forward is None:
             forward = (2, 128, 2) if D == 128 else (3, 128, 4) if identity else (3, 96, 5)
-        self.D, self.identity, self.forward_shape, self.stages = D, identity, forward, backward_stages
+        self.D, self.identity, self.forward_shape = D, identity, forward
+        self.stages = backward_stages or (3 if D == 128 else 4)
         self.deterministic = deterministic
         self.suffix = f"d{D}{'_f16' if f16 else ''}{'_id' if identity else ''}"
         self.mma = Mma(D, f16, identity)
@@ -72,13 +73,12 @@ class Sm90:
         """(name, launch) of each kernel."""
         B, Tq, H, _ = q.shape
         Hk, Tk = k.shape[2], k.shape[1]
-        if self.D != 64:  # not written for sm_90a yet
-            yield "mma", lambda: self.mma.backward(args, B, H, Hk, Tq, Tk)
-            return
         tiles = up(Tq, 64) // 64 * H * B
         tail = f"{'nodq_' if self.deterministic else ''}{self.suffix}"
         scratch = f"attention_backward_scratch_{tail}"
-        shared_bytes = 1024 + 65536 + self.stages * (16384 + 512) + 2 * 16384 + 2048 + (self.stages + 4) * 16 + 384
+        key_buffers, exchanged = (1, 3) if self.D == 128 else (2, 2)
+        shared_bytes = (1024 + key_buffers * 512 * self.D + self.stages * (256 * self.D + 512) + exchanged * 16384 + 2048
+                        + (self.stages + key_buffers + 2) * 16 + 384)
         maps = [tensor_map(x, 64) for x in (q, k, v, dout)] if self.identity else [bytes(128)] * 4
         items = up(Tk, 128) // 128 * Hk * B
         yield "prepare", lambda: kernel("attention_backward_prepare", scratch, 0).launch(tiles, 256, args)
@@ -105,7 +105,7 @@ class Attention:
         self.scale = D ** -0.5 if scale is None else scale
         # prepare makes delta itself, unless it is given, as where several staircases share it
         given = options.pop("delta", False)
-        self.own_delta = family == "sm90" and D == 64 and not options.get("deterministic") and not given
+        self.own_delta = family == "sm90" and not options.get("deterministic") and not given
         self.family = (Sm90 if family == "sm90" else Mma)(D, f16, identity, **options)
         nan = float("nan")
         self.o, self.dq = (torch.full((B, Tq, H, D), nan, dtype=q.dtype, device=q.device) for _ in range(2))

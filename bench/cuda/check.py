@@ -2,11 +2,14 @@
 """Random small attention problems against the float64 reference, within the error budget (twice the error of
 straightforward attention in the same precision, plus 1e-3 of max|ref|).
 
-Usage: check.py [--family mma|sm90] [--cases 100] [--seed 0] [--deterministic] [--only N]
+Usage: check.py [--family mma|sm90] [--dims 64,128] [--cases 100] [--seed 0] [--seconds S] [--deterministic]
+                [--only N] [--verbose]
+--seconds: starts no case later than that. --verbose: names each case first, to know which one stands still.
 Prints one line a miss, with the command's seed to repeat it, and a summary; exits 1 on a miss.
 """
 import argparse
 import sys
+import time
 
 import numpy as np
 import torch
@@ -96,7 +99,7 @@ def fair_budget(name, ref, q, k, v, mask, scale, dout, dtype):
 
 
 def run_case(rng, a, number):
-    dims = [64, 128] if a.family == "sm90" else [16, 24, 32, 40, 64, 80, 128, 136, 256]
+    dims = a.dims or ([64, 128] if a.family == "sm90" else [16, 24, 32, 40, 64, 80, 128, 136, 256])
     B, H, Hk, Tq, Tk, D, kind, stairs = random_case(rng, dims)
     dtype = torch.bfloat16 if rng.random() < 0.7 else torch.float16
     q, k, v, dout, scale = tensors(rng, B, Tq, Tk, H, Hk, D, dtype)
@@ -109,6 +112,9 @@ def run_case(rng, a, number):
         shapes = [(3, 128, 4), (3, 96, 5), (2, 128, 4), (3, 64, 6)] if D == 64 else [(2, 128, 2), (3, 64, 3)]
         options = dict(forward=shapes[int(rng.integers(len(shapes)))], deterministic=a.deterministic,
                        delta=bool(rng.random() < 0.3))
+    label = f"case {number}: {kind} B{B} H{H}/{Hk} T{Tq}/{Tk} D{D} {dtype} split={split} {options}"
+    if a.verbose:
+        print(label, flush=True)
     backward = True
     x = Attention(q, k, v, stairs, dout, scale, a.family, **options)
     if split:
@@ -126,7 +132,6 @@ def run_case(rng, a, number):
         if backward:
             x.backward()
     torch.cuda.synchronize()
-    label = f"case {number}: {kind} B{B} H{H}/{Hk} T{Tq}/{Tk} D{D} {dtype} split={split} {options}"
     misses = 0
     for name in ("o", "lse") + (("dq", "dk", "dv") if backward else ()):
         error, budget, place = worst(getattr(x, name), ref[name], naive[name])
@@ -143,19 +148,25 @@ def run_case(rng, a, number):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--family", default="sm90")
+    p.add_argument("--dims", type=lambda text: [int(n) for n in text.split(",")])
     p.add_argument("--cases", type=int, default=100)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--only", type=int, default=None)
+    p.add_argument("--seconds", type=float, default=float("inf"))
+    p.add_argument("--verbose", action="store_true")
     p.add_argument("--deterministic", action="store_true")
     a = p.parse_args()
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    missed = 0
+    missed, done, start = 0, 0, time.time()
     cases = range(a.cases) if a.only is None else [a.only]
     for n in cases:
+        if time.time() - start > a.seconds:
+            break
         missed += run_case(np.random.default_rng([a.seed, n]), a, n) > 0
+        done += 1
         if missed > 10:
             break
-    print(f"{a.family}{' deterministic' if a.deterministic else ''}: seed {a.seed}, {n + 1} cases, {missed} missed")
+    print(f"{a.family}{' deterministic' if a.deterministic else ''}: seed {a.seed}, {done} cases, {missed} missed")
     sys.exit(missed > 0)
 
 

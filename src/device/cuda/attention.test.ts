@@ -178,6 +178,40 @@ describe("backward", () => {
     expect(cuda.driver.calls("cuTensorMapEncodeTiled")).toHaveLength(4);
   });
 
+  test("of D = 128 on Hopper is one kernel too, with one buffer of keys and three stages of queries", () => {
+    const cuda = openFakeCuda();
+    attentionBackward(cuda.runtime, problem(cuda, { ...small, D: 128, dtype: "f16" }).backward);
+    expect(cuda.launches).toMatchObject([
+      { entry: "attention_backward_prepare", grid: [5 * 4 * 2, 1, 1], threads: 256 },
+      { entry: "attention_backward_sm90", grid: [2 * 2 * 2, 1, 1], threads: 384, architecture: "sm_90a" },
+      { entry: "attention_backward_finish", grid: [5 * 4 * 2, 1, 1], threads: 256 },
+    ]);
+    expect(cuda.launches[1]!.defines).toEqual({
+      ...{ ELEMENT_F16: 1, IDENTITY: 1, HEAD_DIM: 128, WITH_DQ: 1 },
+      ...{ STAGES: 3, REGISTERS_LOAD: 56, REGISTERS_COMPUTE: 224 },
+    });
+    // Keys and values; query tiles with their statistics; gradients and weights; bounds; barriers; the dealer.
+    const stage = 2 * 64 * 256 + 64 * 8;
+    const exchanged = 3 * 128 * 128;
+    expect(cuda.launches[1]!.sharedBytes).toBe(1024 + 2 * 128 * 256 + 3 * stage + exchanged + 2048 + 6 * 16 + 384);
+    const maps = cuda.driver.calls("cuTensorMapEncodeTiled");
+    // Boxes are of one panel of 64 features.
+    expect(maps.map((args) => args[6])).toEqual(maps.map(() => Uint32Array.of(64, 1, 64, 1)));
+    expect(maps[0]![4]).toEqual(BigUint64Array.of(128n, 4n, 300n, 2n));
+  });
+
+  test("of D = 128 by tables gathers, and leaves an ordered dq to the mma family as of D = 64", () => {
+    for (const deterministic of [false, true]) {
+      const cuda = openFakeCuda({ deterministic });
+      attentionBackward(cuda.runtime, problem(cuda, { ...small, D: 128, ordered: true }).backward);
+      const last = deterministic ? "attention_backward_q" : "attention_backward_finish";
+      expect(entries(cuda)).toEqual(["attention_backward_prepare", "attention_backward_sm90", last]);
+      expect(cuda.launches[1]!.defines).toMatchObject({ HEAD_DIM: 128, WITH_DQ: deterministic ? 0 : 1 });
+      expect(cuda.launches[1]!.defines).not.toHaveProperty("IDENTITY");
+      expect(cuda.driver.calls("cuTensorMapEncodeTiled")).toEqual([]);
+    }
+  });
+
   test("that must give equal bits leaves dq to a kernel that adds in order", () => {
     const cuda = openFakeCuda({ deterministic: true });
     attentionBackward(cuda.runtime, problem(cuda, { ...small, ordered: true }).backward);

@@ -6,34 +6,45 @@
 #include "ring.cuh"
 #include "tile_range.cuh"
 
-static_assert(HEAD_DIM == 64, "one panel of features");
+static_assert(HEAD_DIM == 64 || HEAD_DIM == 128, "panels of 64 features, as many as accumulators fit");
 constexpr int BLOCK_M = 64, BLOCK_N = 128, THREADS = 384;
-constexpr int KEY_BYTES = BLOCK_N * 128, QUERY_BYTES = BLOCK_M * 128, STATS_BYTES = BLOCK_M * 8;
+constexpr int PANELS = HEAD_DIM / 64;  // swizzled tiles side by side
+constexpr int KEY_PANEL_BYTES = BLOCK_N * 128, QUERY_PANEL_BYTES = BLOCK_M * 128, STATS_BYTES = BLOCK_M * 8;
+constexpr int KEY_BYTES = PANELS * KEY_PANEL_BYTES, QUERY_BYTES = PANELS * QUERY_PANEL_BYTES;
+constexpr int KEY_BUFFERS = HEAD_DIM == 64 ? 2 : 1;  // tiles of keys and values in shared memory
 constexpr int BOUNDS_BYTES = BLOCK_N * 8;
-constexpr int GRADIENT_BYTES = BLOCK_N * 128;  // score gradients [128 keys][64 queries]
+constexpr int GRADIENT_BYTES = BLOCK_N * 128;  // score gradients, or weights, [128 keys][64 queries]
+constexpr int EXCHANGED = HEAD_DIM == 64 ? 2 : 3;  // tiles of these: two of gradients, at D 128 one of weights
 constexpr int CONSUMER_WARPS = 8, STEPS = 4;   // STEPS of 16 in a dimension of 64
 constexpr int BOTH = 256;                      // threads of the two consumers
 enum { BARRIER_GRADIENTS = 1, BARRIER_STORE = 2 };
 
 struct Shared {
-  u32 k, v, q, dout, gradients, stats, bounds, barriers, dealer;  // bounds: per buffer 128 each of qLo, qHi
+  u32 k, v, q, dout, gradients, weights, stats, bounds, barriers, dealer;  // bounds: per buffer 128 each of qLo, qHi
   DEVICE Shared(const void* base) {
     k = (shared_address(base) + 1023) & ~1023u;
-    v = k + 2 * KEY_BYTES;
-    q = v + 2 * KEY_BYTES;
+    v = k + KEY_BUFFERS * KEY_BYTES;
+    q = v + KEY_BUFFERS * KEY_BYTES;
     dout = q + STAGES * QUERY_BYTES;
     gradients = dout + STAGES * QUERY_BYTES;
-    stats = gradients + 2 * GRADIENT_BYTES;
+    weights = gradients + 2 * GRADIENT_BYTES;
+    stats = gradients + EXCHANGED * GRADIENT_BYTES;
     bounds = stats + STAGES * STATS_BYTES;
     barriers = bounds + 2 * BOUNDS_BYTES;
-    dealer = barriers + (STAGES + 4) * 16;
+    dealer = barriers + (STAGES + KEY_BUFFERS + 2) * 16;
   }
   DEVICE u32 full(int s) const { return barriers + s * 16; }
   DEVICE u32 empty(int s) const { return barriers + s * 16 + 8; }
   DEVICE u32 keys_full(int buffer) const { return full(STAGES + buffer); }
   DEVICE u32 keys_empty(int buffer) const { return empty(STAGES + buffer); }
-  DEVICE u32 bounds_full(int buffer) const { return full(STAGES + 2 + buffer); }
-  DEVICE u32 bounds_empty(int buffer) const { return empty(STAGES + 2 + buffer); }
+  DEVICE u32 bounds_full(int buffer) const { return full(STAGES + KEY_BUFFERS + buffer); }
+  DEVICE u32 bounds_empty(int buffer) const { return empty(STAGES + KEY_BUFFERS + buffer); }
+};
+
+/** Where an item's keys lie: items count rounds. `parity` is that of their arrival. */
+struct KeyPlace {
+  int buffer, parity;
+  DEVICE explicit KeyPlace(int round) : buffer(round & (KEY_BUFFERS - 1)), parity(round >> (KEY_BUFFERS - 1) & 1) {}
 };
 
 struct Maps {
@@ -90,21 +101,23 @@ DEVICE void ask_queries(const AttentionArgs& a, const Turn& t, int m0, QueryRows
 
 DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int round,
                       const KeyRows& rows, bool side, Announcer& announcer) {
-  const int buffer = round & 1, hk = key_head(a, t.h);
+  const int hk = key_head(a, t.h);
+  const auto [buffer, parity] = KeyPlace(round);
   const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, full = s.keys_full(buffer);
 #if IDENTITY
   if (threadIdx.x == 0) {
-    barrier_wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
+    barrier_wait(s.keys_empty(buffer), parity ^ 1);
     barrier_expect(full, 2 * KEY_BYTES);
-    for (int i = 0; i < 2; ++i) {
-      tensor_copy(kTile + i * QUERY_BYTES, maps.k, full, 0, hk, t.first + i * 64, t.b);
-      tensor_copy(vTile + i * QUERY_BYTES, maps.v, full, 0, hk, t.first + i * 64, t.b);
+    for (int i = 0; i < 2 * PANELS; ++i) {  // boxes of 64 keys and 64 features
+      const int feature = i / 2 * 64, first = t.first + i % 2 * 64;
+      tensor_copy(kTile + i * QUERY_PANEL_BYTES, maps.k, full, feature, hk, first, t.b);
+      tensor_copy(vTile + i * QUERY_PANEL_BYTES, maps.v, full, feature, hk, first, t.b);
     }
   }
 #else
-  announcer.wait(s.keys_empty(buffer), (round >> 1 & 1) ^ 1);
+  announcer.wait(s.keys_empty(buffer), parity ^ 1);
   const View& from = side ? a.v : a.k;
-  rows.gather<1, 0>(side ? vTile : kTile, view_head<u16>(from, t.b, hk), from.row);
+  rows.gather<PANELS, KEY_PANEL_BYTES>(side ? vTile : kTile, view_head<u16>(from, t.b, hk), from.row);
   announcer.step(full);
 #endif
 }
@@ -140,14 +153,16 @@ DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& ma
   if (threadIdx.x == 0) {
     barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
     barrier_expect(full, 2 * QUERY_BYTES + STATS_BYTES);
-    tensor_copy(qTile, maps.q, full, 0, t.h, m0, t.b);
-    tensor_copy(doutTile, maps.dout, full, 0, t.h, m0, t.b);
+    for (int p = 0; p < PANELS; ++p) {
+      tensor_copy(qTile + p * QUERY_PANEL_BYTES, maps.q, full, p * 64, t.h, m0, t.b);
+      tensor_copy(doutTile + p * QUERY_PANEL_BYTES, maps.dout, full, p * 64, t.h, m0, t.b);
+    }
     bulk_copy(statsAt, stats, STATS_BYTES, full);
   }
 #else
   announcer.wait(s.empty(ring.stage), ring.parity ^ 1);
   const View& from = side ? a.dout : a.q;
-  rows.gather<1, 0>(side ? doutTile : qTile, view_head<u16>(from, t.b, t.h), from.row);
+  rows.gather<PANELS, QUERY_PANEL_BYTES>(side ? doutTile : qTile, view_head<u16>(from, t.b, t.h), from.row);
   if (threadIdx.x < STATS_BYTES / 16) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
   announcer.step(full);
 #endif
@@ -167,20 +182,26 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
   KeyRows keyRows;
   QueryRows rows;
   Announcer announcer;
-  ask_keys(a, turn, keyRows);
+  if (KEY_BUFFERS > 1) ask_keys(a, turn, keyRows);
   ask_queries(a, turn, first_tile(turn), rows);
   Bounds bounds;
-  bounds.ask(a, turn);
+  if (KEY_BUFFERS > 1) bounds.ask(a, turn);
   int round = 0;
   for (int n = 0; turn.valid; ++n) {
     if (threadIdx.x == 0) dealing.put(a, dealer, n + Dealer::AHEAD);
     __syncwarp();  // likewise
     dealer.wait(n + 1);
+    if (KEY_BUFFERS == 1) {  // the wait for the one buffer hides the latency, and registers are short
+      ask_keys(a, turn, keyRows);
+      bounds.ask(a, turn);
+    }
     if (turn.h % group == 0) load_keys(a, s, maps, turn, round++, keyRows, side, announcer);
     load_bounds(s, bounds, n, announcer);
     const Turn next = dealer.read(n + 1);
-    ask_keys(a, next, keyRows);
-    bounds.ask(a, next);
+    if (KEY_BUFFERS > 1) {
+      ask_keys(a, next, keyRows);
+      bounds.ask(a, next);
+    }
     for (int m0 = first_tile(turn); m0 < turn.span.end; m0 += BLOCK_M, ring.next()) {
       const QueryRows here = rows;
       if (m0 + BLOCK_M < turn.span.end) {

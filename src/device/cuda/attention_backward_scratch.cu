@@ -8,10 +8,10 @@
 //          qRows, lo, hi. Output: dq [B,Tq,H,D] strided. Tq' is Tq padded to 64.
 // Scratch: stats B*H*Tq' * 8 bytes; dqSum B*H*Tq' * HEAD_DIM * 4 bytes, left as it is where no query of 64 sees a key.
 // Grid:    x = Tq'/64 * H * B blocks of 256 threads; a block owns 64 query places of a head.
-// Set by the launcher: HEAD_DIM (64), WITH_DQ (0: prepare leaves dqSum alone), ELEMENT_F16, IDENTITY.
+// Set by the launcher: HEAD_DIM (64 or 128), WITH_DQ (0: prepare leaves dqSum alone), ELEMENT_F16, IDENTITY.
 #include "common.cuh"
 
-static_assert(HEAD_DIM == 64, "the layout of attention_backward_sm90");
+static_assert(HEAD_DIM == 64 || HEAD_DIM == 128, "the layout of attention_backward_sm90");
 constexpr int ROWS = 64, THREADS = 256;
 constexpr int LANES = HEAD_DIM / 8;            // threads of a row, 16 bytes each
 constexpr int PASSES = ROWS * LANES / THREADS;  // rows of a thread
@@ -49,7 +49,8 @@ DEVICE float delta_of_row(const AttentionArgs& a, const Place& p, int row, bool 
       sum = fmaf(u.x, w.x, fmaf(u.y, w.y, sum));
     }
   }
-  sum += __shfl_xor_sync(0xffffffffu, sum, 4);
+#pragma unroll
+  for (int distance = LANES / 2; distance > 2; distance /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
   return quad_sum(sum);
 }
 

@@ -5,267 +5,33 @@
 //          attention_backward_prepare. IDENTITY: four tensor maps over (D, heads, T, B), box (64, 1, 64, 1), 128-byte
 //          swizzle.
 // Outputs: dk, dv [B,Tk,Hk,D] strided, summed over the query heads of a key head, added into with accumulateKV;
-//          dqSum f32 [B,H,Tq'/64][64 * 64], added into, not yet scaled, each tile as two halves of 32 features in the
+//          dqSum f32 [B,H,Tq'/64][64 * D], added into, not yet scaled, each tile as two halves of D/2 features in the
 //          accumulator layout of the tensor cores (attention_backward_finish undoes it). Tq' is Tq padded to 64.
 // Scratch: `counter`, two i32, zero before and left zero.
 // Grid:    any number of blocks; an item is BLOCK_N = 128 key places of one key head, a turn one of its query heads.
 // Threads: warpgroup 0 loads keys and values of an item, and a ring of STAGES query tiles (q, dout, stats); warpgroups
 //          1 and 2 own 64 keys each and their dk, dv. dq needs the score gradients of both: they pass through shared
-//          memory, and each makes 32 features of the product.
-// Shared:  1024 + 65536 + STAGES * (16384 + 512) + 2 * 16384 + 2048 + (STAGES + 4) * 16 + 384 bytes.
-// Set by the launcher: HEAD_DIM (64), STAGES, REGISTERS_LOAD, REGISTERS_COMPUTE (a thread; 88, 208, or 40, 232
-//          with IDENTITY), WITH_DQ (0: dk, dv alone, for the deterministic backward), ELEMENT_F16, IDENTITY.
+//          memory, and each makes D/2 features of the product.
+// Shared:  1024 + KEY_BUFFERS * 512 * D + STAGES * (256 * D + 512) + EXCHANGED * 16384 + 2048
+//          + (STAGES + KEY_BUFFERS + 2) * 16 + 384 bytes; D 64: KEY_BUFFERS 2, EXCHANGED 2; D 128: 1, 3.
+// Set by the launcher: HEAD_DIM (64 or 128, = D), STAGES, REGISTERS_LOAD, REGISTERS_COMPUTE (a thread; D 64: 88, 208,
+//          or 40, 232 with IDENTITY; D 128: 56, 224), WITH_DQ (0: dk, dv alone, for the deterministic backward),
+//          ELEMENT_F16, IDENTITY.
 // Numerics: products in the element type with f32 accumulation; weights and score gradients are rounded to the element
 //          type before their products; dq sums in f32, in no fixed order. scale > 0.
-// Follows FlashAttention-3 (arXiv 2407.08608): transposed scores, so that dk and dv take their left operand from
-// registers. The scores of the next tile are asked for before the products of this one, which run under its softmax.
+// Follows FlashAttention-3 (arXiv 2407.08608): transposed scores, so that weights and their gradients lie as dk and dv
+// need their left operand. In which order a consumer asks for its products is said in attention_backward_d64.cuh and
+// attention_backward_d128.cuh.
 #include "attention_backward_load.cuh"
+#include "attention_backward_tile.cuh"
 #include "common.cuh"
 #include "hopper.cuh"
-#include "online_softmax.cuh"
 #include "ring.cuh"
-#include "tile_range.cuh"
-
-// -- consumer ---------------------------------------------------------------------------------------------------------
-
-/** acc [64 x 64] = own 64 rows times the rows of a query tile, over the features. */
-DEVICE void row_product(float* acc, u32 own, u32 tile) {
-  const u64 left = row_operand(own), right = row_operand(tile);
-#pragma unroll
-  for (int i = 0; i < STEPS; ++i) Product<64, 0, 0>::run(acc, left + i * ROW_STEP, right + i * ROW_STEP, i > 0);
-}
-
-/** acc [64 keys x 64 features] += weights [64 keys x 64 queries] times a query tile. */
-DEVICE void weight_product(float* acc, const u32* weights, u32 tile) {
-  const u64 right = column_operand(tile, 0);
-#pragma unroll
-  for (int i = 0; i < STEPS; ++i) Product<64, 0, 1>::run(acc, weights + 4 * i, right + i * COLUMN_STEP, 1);
-}
-
-/** Scores to weights, and their gradients: p = exp2(s - lse), ds = p (dp - delta), in place. */
-DEVICE void weigh(float* p, float* ds, u32 stats, float scaleLog2, int lane) {
-#pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    const uint4 x = shared_load4(stats + (8 * j + (lane & 3) * 2) * 8);
-    const float negativeLse[2] = {__uint_as_float(x.x), __uint_as_float(x.z)};
-    const float delta[2] = {__uint_as_float(x.y), __uint_as_float(x.w)};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      p[4 * j + i] = exp2_fast(fmaf(p[4 * j + i], scaleLog2, negativeLse[i & 1]));
-      ds[4 * j + i] = p[4 * j + i] * (ds[4 * j + i] - delta[i & 1]);
-    }
-  }
-}
-
-/** Writes packed score gradients [64 keys x 64 queries] to the shared tile, rows by key. */
-DEVICE void share_gradients(u32 tile, int row, const u32* ds, int lane) {
-  const int at = row + (lane & 15);
-#pragma unroll
-  for (int i = 0; i < STEPS; ++i)
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                     tile + swizzle(at, 2 * i + (lane >> 4))),
-                 "r"(ds[4 * i]), "r"(ds[4 * i + 1]), "r"(ds[4 * i + 2]), "r"(ds[4 * i + 3]) : "memory");
-}
-
-/** Writes 64 x 64 accumulators to the rows of 64 key places through 64 own rows of shared memory. */
-DEVICE void store_keys(const View& out, const Turn& item, int hk, const int* rows, int first, int end, const float* acc,
-                       float scale, int accumulate, u32 tile) {
-  const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
-#pragma unroll
-  for (int r = 0; r < 2; ++r)
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-      shared_store(tile + swizzle(warpRow + (lane >> 2) + 8 * r, j) + (lane & 3) * 4,
-                   pack(acc[4 * j + 2 * r] * scale, acc[4 * j + 2 * r + 1] * scale));
-  __syncwarp();  // guards the warp's 16 rows: all are written
-  u16* base = view_head<u16>(out, item.b, hk);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int at = warpRow + i * 4 + (lane >> 3), chunk = lane & 7;
-    if (first + at >= end) continue;
-    uint4* to = (uint4*)(base + row_at(rows, first + at) * out.row + chunk * 8);
-    uint4 x = shared_load4(tile + swizzle(at, chunk));
-    *to = accumulate ? add8(x, *to) : x;
-  }
-  __syncwarp();  // guards the warp's 16 rows: all are read
-}
-
-/** What a consumer warpgroup holds through an item. */
-struct Consumer {
-  float dk[32], dv[32], dq[16];
-  u32 p[16], ds[16];
-  int index;              // 0 or 1
-  int turn = 0;           // query tiles so far: which of the two gradient tiles is next
-  float* dqAt = nullptr;  // where the dq product in flight goes
-
-  /** Waits for all products and adds that of dq to its tile. */
-  DEVICE void finish_products() {
-    product_wait<0>();
-    pin<32>(dk);
-    pin<32>(dv);
-    pin<16>(p);
-    pin<16>(ds);
-#if WITH_DQ
-    pin<16>(dq);
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      reduce_add4(dqAt + j * 512, dq[4 * j], dq[4 * j + 1], dq[4 * j + 2], dq[4 * j + 3]);
+#if HEAD_DIM == 64
+#include "attention_backward_d64.cuh"
+#else
+#include "attention_backward_d128.cuh"
 #endif
-  }
-};
-
-/** One query head of an item, for one consumer: what stays the same from tile to tile. */
-struct Head {
-  Span range, own;         // of the item's keys, of this warpgroup's
-  int fullBegin, fullEnd;  // queries that all of this warpgroup's keys are seen by
-  int rowLo[2], rowHi[2];
-  u32 keys, ownKeys, ownValues;
-  float* dqSum;
-  float scaleLog2;
-
-  /** Reads the bounds that the producer left; `turn` counts turns. */
-  DEVICE Head(const AttentionArgs& a, const Shared& s, const Turn& item, int buffer, int turn, int index) {
-    const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16, offset = index * 64;
-    const u32 table = s.bounds + (turn & 1) * BOUNDS_BYTES;
-    auto lo = [&](int place) { return shared_int(table + place * 4); };
-    auto hi = [&](int place) { return shared_int(table + (BLOCK_N + place) * 4); };
-    barrier_wait(s.bounds_full(turn & 1), turn >> 1 & 1);
-    const int last = min(BLOCK_N, a.Tk - item.first) - 1;
-    range = item.span;
-    // A key that nobody sees has qHi = Tq; the range was cut before such keys.
-    if (offset <= last) own = Span(uniform(lo(offset)), min(uniform(hi(min(offset + 63, last))), range.end));
-    const bool whole = offset + 63 <= last;
-    fullBegin = whole ? uniform(lo(offset + 63)) : 0x7fffffff;
-    fullEnd = whole ? uniform(hi(offset)) : 0;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      rowLo[r] = lo(offset + warpRow + (lane >> 2) + 8 * r);
-      rowHi[r] = hi(offset + warpRow + (lane >> 2) + 8 * r);
-    }
-    __syncwarp();  // guards the bounds: the whole warp has read them
-    release(s.bounds_empty(turn & 1));
-    keys = s.k + buffer * KEY_BYTES;
-    ownKeys = keys + index * QUERY_BYTES;
-    ownValues = s.v + buffer * KEY_BYTES + index * QUERY_BYTES;
-    const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
-    dqSum = a.dqSum + (i64)(item.b * a.H + item.h) * qTiles * (BLOCK_M * HEAD_DIM) + index * 2048 +
-            (threadIdx.x & 127) * 4;
-    scaleLog2 = a.scale * LOG2_E;
-  }
-};
-
-/** Asks for the scores and dp of a query tile. */
-DEVICE void ask_scores(const Shared& s, const Head& head, const Ring<STAGES>& ring, float* scores, float* dp) {
-  barrier_wait(s.full(ring.stage), ring.parity);
-  pin<32>(scores);
-  pin<32>(dp);
-  product_fence();
-  row_product(scores, head.ownKeys, s.q + ring.stage * QUERY_BYTES);
-  row_product(dp, head.ownValues, s.dout + ring.stage * QUERY_BYTES);
-  product_commit();
-}
-
-/** Turns a tile's scores and dp into weights and score gradients, in place. */
-DEVICE void softmax_tile(const Shared& s, const Head& head, int m0, const Ring<STAGES>& ring, float* scores,
-                         float* dp) {
-  const int lane = threadIdx.x & 31;
-  if (m0 < head.fullBegin || m0 + BLOCK_M > head.fullEnd)
-    mask_scores<8>(scores, m0 + (lane & 3) * 2, head.rowLo, head.rowHi);
-  weigh(scores, dp, s.stats + ring.stage * STATS_BYTES, head.scaleLog2, lane);
-}
-
-/** Shows the packed score gradients to both warpgroups. */
-DEVICE void share_tile(const Shared& s, const Consumer& c) {
-  const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
-  share_gradients(s.gradients + (c.turn & 1) * GRADIENT_BYTES, c.index * 64 + warpRow, c.ds, lane);
-  async_fence();
-}
-
-DEVICE void pack_tile(const Shared& s, Consumer& c, const float* scores, const float* dp) {
-  pack_operand<STEPS>(c.p, scores);
-  pack_operand<STEPS>(c.ds, dp);
-#if WITH_DQ
-  share_tile(s, c);
-#endif
-}
-
-/** Asks for this warpgroup's half of a tile's dq, once both warpgroups' score gradients are there. */
-DEVICE void ask_dq(const Shared& s, const Head& head, int m0, Consumer& c) {
-#if WITH_DQ
-  named_barrier<BOTH>(BARRIER_GRADIENTS);  // guards the gradients: both warpgroups have written theirs
-  const u64 left = column_operand(s.gradients + (c.turn & 1) * GRADIENT_BYTES, 0);
-  const u64 right = column_operand(head.keys + c.index * 64, 0);
-  pin<16>(c.dq);
-  product_fence();
-#pragma unroll
-  for (int i = 0; i < 2 * STEPS; ++i)
-    Product<32, 1, 1>::run(c.dq, left + i * COLUMN_STEP, right + i * COLUMN_STEP, i > 0);
-  product_commit();
-  c.dqAt = head.dqSum + (i64)(m0 / BLOCK_M) * (BLOCK_M * HEAD_DIM);
-  ++c.turn;
-#endif
-}
-
-/** Asks for the products of a tile whose weights are packed: dk and dv in one group, dq in another. */
-DEVICE void ask_products(const Shared& s, const Head& head, int m0, int stage, Consumer& c) {
-  pin<16>(c.p);
-  pin<16>(c.ds);
-  pin<32>(c.dv);
-  pin<32>(c.dk);
-  product_fence();
-  weight_product(c.dv, c.p, s.dout + stage * QUERY_BYTES);
-  weight_product(c.dk, c.ds, s.q + stage * QUERY_BYTES);
-  product_commit();
-  ask_dq(s, head, m0, c);
-}
-
-/** A tile that sees none of this warpgroup's keys: its part of dq alone, from gradients of zero. */
-DEVICE void pass_tile(const Shared& s, const Head& head, int m0, Consumer& c, Ring<STAGES>& ring) {
-  barrier_wait(s.full(ring.stage), ring.parity);
-#if WITH_DQ
-#pragma unroll
-  for (int i = 0; i < 16; ++i) c.ds[i] = 0;
-  share_tile(s, c);
-  ask_dq(s, head, m0, c);
-#endif
-  c.finish_products();
-  release(s.empty(ring.stage));
-  ring.next();
-}
-
-/** One query head of an item: each tile's softmax runs under the products of the tile before. */
-DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<STAGES>& ring) {
-  int m0 = head.range.begin / BLOCK_M * BLOCK_M;
-  const int end = head.own.begin < head.own.end ? head.own.end : 0;
-  for (; m0 < head.range.end && m0 + BLOCK_M <= head.own.begin; m0 += BLOCK_M) pass_tile(s, head, m0, c, ring);
-  if (m0 < end) {
-    float scores[32], dp[32];
-    ask_scores(s, head, ring, scores, dp);
-    product_wait<0>();
-    pin<32>(scores);
-    pin<32>(dp);
-    softmax_tile(s, head, m0, ring, scores, dp);
-    pack_tile(s, c, scores, dp);
-    for (m0 += BLOCK_M; m0 < end; m0 += BLOCK_M) {
-      const int before = ring.stage;
-      ring.next();
-      ask_scores(s, head, ring, scores, dp);
-      ask_products(s, head, m0 - BLOCK_M, before, c);
-      product_wait<1 + WITH_DQ>();
-      pin<32>(scores);
-      pin<32>(dp);
-      softmax_tile(s, head, m0, ring, scores, dp);
-      c.finish_products();
-      release(s.empty(before));
-      pack_tile(s, c, scores, dp);
-    }
-    ask_products(s, head, m0 - BLOCK_M, ring.stage, c);
-    c.finish_products();
-    release(s.empty(ring.stage));
-    ring.next();
-  }
-  for (; m0 < head.range.end; m0 += BLOCK_M) pass_tile(s, head, m0, c, ring);
-}
 
 DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
   const int group = a.H / a.Hk;
@@ -278,23 +44,15 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
     const Turn turn = dealer.read(n);
     if (!turn.valid) break;
     dealer.done(n);
-    const int buffer = round & 1;
+    const auto [buffer, parity] = KeyPlace(round);
     if (turn.h % group == 0) {
 #pragma unroll
-      for (int i = 0; i < 32; ++i) c.dk[i] = c.dv[i] = 0.f;
-      barrier_wait(s.keys_full(buffer), round >> 1 & 1);
+      for (int i = 0; i < HEAD_DIM / 2; ++i) c.dk[i] = c.dv[i] = 0.f;
+      barrier_wait(s.keys_full(buffer), parity);
     }
     consume_head(s, Head(a, s, turn, buffer, n, index), c, ring);
     if (turn.h % group != group - 1) continue;
-    // Store, through this warpgroup's own rows of the values: only its own products read them, and they are done.
-    const int first = turn.first + index * 64, hk = key_head(a, turn.h);
-    const int* kRows = rows_of(a.kRows, turn.b, hk);
-    const u32 tile = s.v + buffer * KEY_BYTES + index * QUERY_BYTES;
-    named_barrier<128>(BARRIER_STORE + index);  // guards the values: all four warps' products are done
-    store_keys(a.dv, turn, hk, kRows, first, a.Tk, c.dv, 1.f, a.accumulateKV, tile);
-    store_keys(a.dk, turn, hk, kRows, first, a.Tk, c.dk, a.scale, a.accumulateKV, tile);
-    async_fence();
-    release(s.keys_empty(buffer));
+    store_item(a, s, turn, buffer, c);
     ++round;
   }
 }
@@ -310,9 +68,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
       barrier_init(s.full(i), IDENTITY ? 1 : 128);
       barrier_init(s.empty(i), CONSUMER_WARPS);
     }
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < KEY_BUFFERS; ++i) {
       barrier_init(s.keys_full(i), IDENTITY ? 1 : 128);
       barrier_init(s.keys_empty(i), CONSUMER_WARPS);
+    }
+    for (int i = 0; i < 2; ++i) {
       barrier_init(s.bounds_full(i), 128);
       barrier_init(s.bounds_empty(i), CONSUMER_WARPS);
     }

@@ -4,7 +4,7 @@ import type { KernelRequest } from "./runtime.ts";
  * Which kernels compute attention, and with which constants: the one place where families and builds are chosen. What
  * the constants mean is said at the top of each kernel file, as are the formulas for shared memory.
  *
- * - `sm90`: wgmma, for GPUs of compute capability 9.0; D 64, forward also 128; scale > 0.
+ * - `sm90`: wgmma, for GPUs of compute capability 9.0; D 64 and 128; scale > 0.
  * - `mma`: mma.sync, for every other case.
  */
 export interface ForwardBuild {
@@ -55,6 +55,10 @@ const sm90Backward: Readonly<Record<number, { readonly identity: Sm90Shape; read
   64: {
     identity: { consumers: 2, blockN: 128, stages: 4, registers: [40, 232] },
     gathered: { consumers: 2, blockN: 128, stages: 4, registers: [88, 208] },
+  },
+  128: {
+    identity: { consumers: 2, blockN: 128, stages: 3, registers: [56, 224] },
+    gathered: { consumers: 2, blockN: 128, stages: 3, registers: [56, 224] },
   },
 };
 
@@ -141,11 +145,18 @@ export function backwardBuild(problem: BuildFor, { deterministic }: { determinis
       blockM: 64,
       blockN,
       threads: 128 * (consumers + 1),
-      sharedBytes: 1024 + 65536 + stages * (16384 + 512) + 2 * 16384 + 2048 + (stages + 4) * 16 + 384,
+      sharedBytes: sm90BackwardBytes(problem.D, stages),
       makesDq,
     },
     mma,
   };
+}
+
+function sm90BackwardBytes(D: number, stages: number): number {
+  const keyBuffers = D === 64 ? 2 : 1;
+  const exchanged = D === 64 ? 2 : 3; // tiles of score gradients, and at D 128 of weights
+  const barriers = (stages + keyBuffers + 2) * 16;
+  return 1024 + keyBuffers * 512 * D + stages * (256 * D + 512) + exchanged * 16384 + 2048 + barriers + 384;
 }
 
 function mmaBackward(problem: BuildFor): MmaBackwardBuild {
