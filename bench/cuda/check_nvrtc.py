@@ -18,6 +18,7 @@ CASES = [
     ("attention_forward_sm90", "90a",
      "HEAD_DIM=64 CONSUMERS=3 BLOCK_N=128 STAGES=4 REGISTERS_LOAD=32 REGISTERS_COMPUTE=160 IDENTITY=1"),
     ("attention_backward_sm90", "90a", "HEAD_DIM=64 STAGES=4 WITH_DQ=1 REGISTERS_LOAD=88 REGISTERS_COMPUTE=208"),
+    ("attention_backward_sm90", "90a", "HEAD_DIM=128 STAGES=3 WITH_DQ=1 REGISTERS_LOAD=56 REGISTERS_COMPUTE=224"),
     ("attention_backward_scratch", "90a", "HEAD_DIM=64 WITH_DQ=1"),
     ("attention_forward", "80", "HEAD_DIM=64 BLOCK_M=64 BLOCK_N=64"),
     ("attention_backward", "80", "HEAD_DIM=64 BLOCK_M=64 BLOCK_N=64 SLICE=64"),
