@@ -132,7 +132,8 @@ struct Head {
     barrier_wait(s.bounds_full(turn & 1), turn >> 1 & 1);
     const int last = min(BLOCK_N, a.Tk - item.first) - 1;
     range = item.span;
-    if (offset <= last) own = Span(uniform(lo(offset)), uniform(hi(min(offset + 63, last))));
+    // Cut at the item's end, as its keys are where nobody sees them: qHi is Tq there.
+    if (offset <= last) own = Span(uniform(lo(offset)), min(uniform(hi(min(offset + 63, last))), range.end));
     const bool whole = offset + 63 <= last;
     fullBegin = whole ? uniform(lo(offset + 63)) : 0x7fffffff;
     fullEnd = whole ? uniform(hi(offset)) : 0;
