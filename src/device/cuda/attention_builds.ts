@@ -73,7 +73,7 @@ export function forwardBuild(problem: BuildFor): ForwardBuild {
     blockM: 64 * consumers,
     blockN,
     threads: 128 * (consumers + 1),
-    sharedBytes: 1024 + consumers * 256 * D + stages * 4 * blockN * D + consumers * 1536 + stages * 32 + 384,
+    sharedBytes: 1024 + consumers * 256 * D + stages * 4 * blockN * D + consumers * 1536 + stages * 32 + 384 + 4160,
   };
 }
 
@@ -141,7 +141,7 @@ export function backwardBuild(problem: BuildFor, { deterministic }: { determinis
       blockM: 64,
       blockN,
       threads: 128 * (consumers + 1),
-      sharedBytes: 1024 + 65536 + stages * (16384 + 512) + 2 * 16384 + 2048 + (stages + 4) * 16 + 384,
+      sharedBytes: 1024 + 65536 + stages * (16384 + 512) + 3 * 16384 + 2048 + (stages + 4) * 16 + 384,
       makesDq,
     },
     mma,
