@@ -31,11 +31,14 @@ const adamw = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNor
 const step = new TrainStep(parameters, { batch, context, optimizer: adamw });
 const ids = Int32Array.from({ length: batch * context }, () => Math.floor(Math.random() * 50000));
 let index = 0;
-const run = () =>
-  step.run({
-    lr: 1e-4,
-    batch: async () => ({ batch: { tokens: ids, targets: ids }, draw: { seed: 1, index: index++ } }),
+const run = () => {
+  const draw = { seed: 1, index: index++ };
+  return step.run({
+    lr: 0, // so that the values stay spread
+    batch: async () => ({ batch: { tokens: ids, targets: ids }, draw }),
+    meanwhile: () => step.model.prepare({ seed: 1, index }),
   });
+};
 for (let i = 0; i < 3; i++) await run();
 
 const sums = new Map();
