@@ -125,7 +125,7 @@ const backwardShapes = [
   {
     D: 128,
     STAGES: 3,
-    gathered: { registers: [56, 224], spills: [76, 96] },
+    gathered: { registers: [56, 224], spills: [64, 84] },
     own: { registers: [56, 224], spills: [0, 20] },
   },
 ];

@@ -61,7 +61,7 @@ class Sm90:
         consumers, block_n, stages = self.forward_shape[:3]
         blocks = self.forward_shape[3] if len(self.forward_shape) > 3 else 1
         shared_bytes = (1024 + consumers * 2 * 64 * 2 * self.D + stages * 2 * block_n * 2 * self.D + consumers * 2 * 768
-                        + stages * 32 + 384)
+                        + stages * 32 + 384 + 4160)
         name = f"attention_forward_sm90_c{consumers}n{block_n}s{stages}_{self.suffix}"
         maps = [tensor_map(x, block_n) for x in (k, v)] if self.identity else [bytes(128)] * 2
         B, T, H, _ = q.shape
@@ -76,8 +76,8 @@ class Sm90:
         tiles = up(Tq, 64) // 64 * H * B
         tail = f"{'nodq_' if self.deterministic else ''}{self.suffix}"
         scratch = f"attention_backward_scratch_{tail}"
-        key_buffers, exchanged = (1, 3) if self.D == 128 else (2, 2)
-        shared_bytes = (1024 + key_buffers * 512 * self.D + self.stages * (256 * self.D + 512) + exchanged * 16384 + 2048
+        key_buffers = 1 if self.D == 128 else 2
+        shared_bytes = (1024 + key_buffers * 512 * self.D + self.stages * (256 * self.D + 512) + 3 * 16384 + 2048
                         + (self.stages + key_buffers + 2) * 16 + 384)
         maps = [tensor_map(x, 64) for x in (q, k, v, dout)] if self.identity else [bytes(128)] * 4
         items = up(Tk, 128) // 128 * Hk * B

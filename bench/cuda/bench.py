@@ -19,12 +19,16 @@ from staircases import dense
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
+AHEAD = 2_000_000  # cycles, about a millisecond: the GPU waits for the launches, so that what Python takes is not timed
+
+
 def median_ms(fn, repeats=10, warmup=2):
     for _ in range(warmup):
         fn()
     times = []
     for _ in range(repeats):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(AHEAD)
         start.record()
         fn()
         end.record()

@@ -6,7 +6,7 @@
 //   --paper     folder of the paper's code, see paper_triton.py
 //   --turns     rounds over all contestants, the median counts; default 1      --rounds   of scfa bench; default 9
 //   --tokens    of a training step; default 32k, at least one sequence          --limit    seconds for each program; 300
-//   --device    of scfa; default cuda      --dtype   default bf16      --batch, --heads   of attention; default 4, 48
+//   --device    of scfa; default cuda      --dtype   default bf16      --batch, --heads, --head-dimension   of attention; default 4, 48, 64
 //   --out       default bench/results/side_by_side.jsonl       --python, --scfa   the programs
 import { spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
@@ -24,6 +24,7 @@ const { values: flags, positionals } = parseArgs({
     ...{ tokens: text("32k"), limit: text("300"), device: text("cuda"), dtype: text("bf16"), batch: text("4") },
     ...{
       heads: text("48"),
+      "head-dimension": text("64"),
       out: text(join(here, "../results/side_by_side.jsonl")),
       python: text("python3"),
       scfa: text(),
@@ -41,6 +42,7 @@ const defaults = {
   attention: {
     lengths: "8k,16k,32k",
     patterns: "dense,hash(4),hash(8),hash(16),hash(32),hash(64),drop(0.5),drop(0.7),drop(0.8)",
+    // The last two are for a head dimension of 64.
     steps: flags.paper ? "torch,ours,varlen,paper" : "torch,ours,varlen",
   },
   train: { lengths: "8k,16k,32k,64k", patterns: "dense,hash(16),drop(0.7)", steps: "torch,ours" },
@@ -57,6 +59,7 @@ const ours = (group, ...args) => [
   ...["--patterns", patterns, "--rounds", flags.rounds, ...args],
 ];
 const shape = ["--batch", flags.batch, "--heads", flags.heads];
+const D = flags["head-dimension"];
 const tokensOf = (T) => `${Math.max(count(flags.tokens), T)}`;
 /** Lengths of one run of a program: a training run of several spares drawing the weights and starting anew. */
 const groups =
@@ -67,10 +70,10 @@ const groups =
 /** Command lines of each contestant at a group of lengths. */
 const programs = {
   attention: {
-    torch: (group) => [python("attention_torch.py", ...shape, "--lengths", `${group}`)],
-    ours: (group) => [ours(group, "--no-peer", "--shared-qk", ...shape, "--head-dimension", "64")],
+    torch: (group) => [python("attention_torch.py", ...shape, "--dim", D, "--lengths", `${group}`)],
+    ours: (group) => [ours(group, "--no-peer", "--shared-qk", ...shape, "--head-dimension", D)],
     varlen: (group) =>
-      bucketCounts.length === 0
+      bucketCounts.length === 0 || D !== "64"
         ? []
         : [python("hash_varlen_torch.py", ...shape, "--lengths", `${group}`, "--buckets", bucketCounts.join())],
     paper: (group) => [
@@ -99,9 +102,9 @@ const programs = {
 /** What a program printed, in the words of this file; null for what is no measurement. */
 function readRow(row) {
   if (row.bench === "attention") {
-    const { T, pattern, sharedQK, forwardMs, backwardMs, visibleShare, device, check } = row;
+    const { T, pattern, sharedQK, buildingMs, forwardMs, backwardMs, visibleShare, device, check } = row;
     const correct = Object.values(check).every(({ pass }) => pass);
-    return { who: "scfa", T, pattern, sharedQK, forwardMs, backwardMs, visibleShare, device, correct };
+    return { who: "scfa", T, pattern, sharedQK, buildingMs, forwardMs, backwardMs, visibleShare, device, correct };
   }
   if (row.bench === "train") {
     const { context: T, attention: pattern, stepMs, tokensPerS, visibleShare, peakBytes, device } = row;
@@ -195,15 +198,16 @@ for (const group of groups) {
         const { rows, failure } = run(command);
         if (failure) failures++;
         all.push(...rows);
+        const size = what === "attention" ? { B: Number(flags.batch), H: Number(flags.heads), D: Number(D) } : {};
         const lines = rows.map(
-          (row) => `${JSON.stringify({ ...facts, ...row, turn, date: new Date().toISOString() })}\n`,
+          (row) => `${JSON.stringify({ ...facts, ...size, ...row, turn, date: new Date().toISOString() })}\n`,
         );
         appendFileSync(flags.out, lines.join(""));
       }
     }
   }
 }
-console.log(what === "train" ? trainTable(all) : attentionTables(all).join("\n\n"));
+console.log(what === "train" ? trainTable(all) : attentionTables(all, { hasBars: D === "64" }).join("\n\n"));
 console.log(`\n${all.length} measurements on ${facts.machine}, in ${flags.out}`);
 if (failures > 0) console.error(`${failures} programs failed; what they lack is missing above.`);
 process.exit(failures > 0 || all.some(({ correct }) => correct === false) ? 1 : 0);

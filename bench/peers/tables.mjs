@@ -51,8 +51,8 @@ function markdown(head, rows) {
   return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
-/** One table for each length. */
-export function attentionTables(rows) {
+/** One table for each length. @param hasBars whether the sizes are those that ratios are aimed at for, but for the length */
+export function attentionTables(rows, { hasBars }) {
   const all = summarize(rows);
   return lengthsOf(all).map((T) => {
     const find = (who, pattern) => all.find((row) => row.who === who && row.pattern === pattern && row.T === T);
@@ -63,12 +63,13 @@ export function attentionTables(rows) {
       .map((row) => {
         const { who, pattern, forwardMs, backwardMs, sumMs, correct } = row;
         const isOurs = who === "scfa";
+        const isAimed = isOurs && hasBars && T === 16384;
         const [varlen, paper] = ["torch-varlen-hash", "paper-triton"].map((peer) => find(peer, pattern)?.sumMs);
         return [
           ...[isOurs ? pattern : who, `${ms(forwardMs)} / ${ms(backwardMs)}`, times(cudnn, sumMs)],
-          isOurs && T === 16384 ? atLeast(attentionBars[pattern]) : "",
+          isAimed ? atLeast(attentionBars[pattern]) : "",
           ...(isOurs
-            ? [times(varlen, sumMs), atLeast(T === 16384 ? varlenBars[pattern] : undefined), times(paper, sumMs)]
+            ? [times(varlen, sumMs), atLeast(isAimed ? varlenBars[pattern] : undefined), times(paper, sumMs)]
             : ["", "", ""]),
           correct ? "" : "WRONG",
         ];

@@ -44,6 +44,8 @@ export interface AttentionMeasurement {
   readonly pattern: string;
   /** Whether keys had the buckets of their queries, so that one hashing and one sorting served both. */
   readonly sharedQK: boolean;
+  /** Of the forward, hashing or dropping and the staircase. */
+  readonly building: Times;
   /** The whole operation: hashing or dropping, the staircase, attention; by the device's clock where it has one. */
   readonly forward: Times;
   /** Gradients of q, k and v, given the forward's staircase. */
@@ -86,7 +88,7 @@ export async function benchAttention(options: AttentionBenchOptions): Promise<At
   const runs: PatternRun[] = [];
   const contestants: Contestant[] = peer ? [{ name: PEER, run: async () => void (await peer.run()) }] : [];
   const total =
-    ((peer ? 1 : 0) + patterns.length * (backward ? 2 : 1)) * (rounds + UNMEASURED_ROUNDS) + patterns.length;
+    ((peer ? 1 : 0) + patterns.length * (backward ? 3 : 2)) * (rounds + UNMEASURED_ROUNDS) + patterns.length;
   let done = 0;
   const tick = (what: string) => options.onProgress?.(++done, total, `T ${T}: ${what}`);
   try {
@@ -94,6 +96,7 @@ export async function benchAttention(options: AttentionBenchOptions): Promise<At
       const run = new PatternRun(tensors, pattern, { sharedQK });
       runs.push(run);
       // Neighbours in turn: a backward takes what its own forward left in the common outputs.
+      contestants.push({ name: `${pattern} building`, run: () => device.time(() => run.build()) });
       contestants.push({ name: `${pattern} forward`, run: () => device.time(() => run.forward()) });
       if (backward) contestants.push({ name: `${pattern} backward`, run: () => device.time(() => run.backward()) });
     }
@@ -127,6 +130,7 @@ async function measurementOf(
     dtype: inputs.dtype,
     pattern: run.notation,
     sharedQK: options.sharedQK ?? false,
+    building: times.get(`${run.notation} building`)!,
     forward,
     backward,
     visibleShare: pairs / (B * H * causalPairs({ Tq: T, Tk: T })),

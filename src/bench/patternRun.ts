@@ -58,6 +58,7 @@ export class PatternRun {
   readonly #prepared: PreparedAttention;
   /** f32 [B, H, Tq]: scratch of the backward. */
   readonly #delta: Tensor;
+  readonly #building: Recording;
   readonly #forward: Recording;
   readonly #backward: Recording;
 
@@ -75,12 +76,21 @@ export class PatternRun {
       scale: 1 / Math.sqrt(D),
     });
     this.#delta = device.empty([B, H, Tq]);
-    this.#forward = device.record(() => {
+    const build = () => {
       this.#made.choose();
       this.#prepared.build();
+    };
+    this.#building = device.record(build);
+    this.#forward = device.record(() => {
+      build();
       this.#prepared.forward(tensors);
     });
     this.#backward = device.record(() => this.#prepared.backward({ ...tensors, delta: this.#delta }));
+  }
+
+  /** Enqueues what the forward begins with, alone: hashing or dropping, and the staircase. */
+  build(): void {
+    this.#building.replay();
   }
 
   /** Enqueues the whole forward: hashing or dropping, the staircase, attention. */
@@ -122,6 +132,7 @@ export class PatternRun {
   }
 
   dispose(): void {
+    this.#building.dispose();
     this.#forward.dispose();
     this.#backward.dispose();
     this.#delta.dispose();

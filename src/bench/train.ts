@@ -4,8 +4,6 @@ import { ModelParameters, parameterCount } from "../gpt/parameters.ts";
 import type { Batch } from "../gpt/passInputs.ts";
 import { TrainStep } from "../gpt/trainStep.ts";
 import type { FloatType } from "../tensor.ts";
-import { scheduleOf, trainPresets, trainSchema } from "../train/config.ts";
-import { learningRate } from "../train/schedule.ts";
 import { measureInTurns, type Times } from "./measure.ts";
 import { drawBatch, readBatch } from "./tokens.ts";
 
@@ -17,8 +15,6 @@ export interface TrainMeasurement {
   readonly tokensPerS: number;
   /** Pairs that the last step attended to, over all causal ones. */
   readonly visibleShare: number;
-  /** The same of the first step: far from `visibleShare` where the model's hidden states have become alike. */
-  readonly firstVisibleShare: number;
   readonly parameters: number;
   /** Most memory that a device with this model alone ever holds: parameters, moments, activations, scratch. */
   readonly peakBytes: number | null;
@@ -53,13 +49,11 @@ export interface TrainBenchOptions {
 /** A step that runs as it is, and one that a device may capture. */
 const UNMEASURED_ROUNDS = 2;
 
-/** That of the paper's runs, whose first steps lie at the beginning of the warm-up. */
-const schedule = scheduleOf(trainSchema.parse(trainPresets["paper-8k"]));
-
 /**
- * Times training steps of models that differ in their attention alone, in turns, on the same tokens: the first steps of a
- * run, with a new batch and new rotations each. A model that is trained until its hidden states are alike hashes all of
- * them into few buckets, and its time says nothing of hashing; `visibleShare` would show it.
+ * Times training steps of models that differ in their attention alone, in turns, on the same tokens, with a new batch and
+ * new rotations each. The learning rate is 0: all of the update's work is done, and the weights stay where a run begins, so
+ * that every step attends to about the same share of pairs. Training moves that share, for hashing follows the data: hidden
+ * states that become alike meet in few buckets. A run's `metrics.jsonl` tells both, step by step.
  */
 export async function benchTrain(options: TrainBenchOptions): Promise<TrainMeasurement[]> {
   const { device, models, rounds } = options;
@@ -101,7 +95,6 @@ class TrainRun {
   /** The next step's. */
   #next: Batch;
   readonly #losses: number[] = [];
-  #firstVisibleShare = Number.NaN;
 
   constructor(device: Device, { attention, config }: BenchedModel, { batch, dtype, tokens: text }: TrainBenchOptions) {
     this.attention = attention;
@@ -126,7 +119,7 @@ class TrainRun {
     const draw = (index: number) => ({ seed: 1, index });
     const index = this.#losses.length;
     const { loss } = await this.#step.run({
-      lr: learningRate(schedule, index),
+      lr: 0,
       batch: async () => ({ batch: this.#next, draw: draw(index) }),
       meanwhile: () => {
         this.#next = this.#batch(index + 1);
@@ -134,7 +127,7 @@ class TrainRun {
       },
     });
     const ms = performance.now() - start;
-    if (this.#losses.push(loss) === 1) this.#firstVisibleShare = await this.#step.model.visibleShare();
+    this.#losses.push(loss);
     return ms;
   }
 
@@ -144,7 +137,6 @@ class TrainRun {
       step,
       tokensPerS: (1000 * this.#step.tokens) / step.medianMs,
       visibleShare: await this.#step.model.visibleShare(),
-      firstVisibleShare: this.#firstVisibleShare,
       parameters: parameterCount(this.parameters.layout),
       losses: [this.#losses[0]!, this.#losses.at(-1)!],
     };

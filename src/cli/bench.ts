@@ -8,7 +8,7 @@ export const command = defineCommand({
   name: "bench",
   summary: "time attention, or whole training steps, for several patterns on this machine",
   description:
-    "Everything is run in turns on the same inputs; the median counts. `attention` times the whole operation (hashing, staircase, attention) and checks every result against exact arithmetic on sampled rows (of sampled heads, where there is much). If onnxruntime-node can be found from the working folder, its causal GroupQueryAttention runs beside: ONNXRUNTIME_NODE_INSTALL=skip npm install --no-save onnxruntime-node. `train` times training steps of small language models that differ in their attention alone: a run's first ones, on tokens that are drawn anew for each step, spread as words are.",
+    "Everything is run in turns on the same inputs; the median counts. `attention` times the whole operation (hashing, staircase, attention) and checks every result against exact arithmetic on sampled rows (of sampled heads, where there is much). If onnxruntime-node can be found from the working folder, its causal GroupQueryAttention runs beside: ONNXRUNTIME_NODE_INSTALL=skip npm install --no-save onnxruntime-node. `train` times training steps of language models that differ in their attention alone, at the weights that a run begins with, on tokens that are drawn anew for each step.",
   args: { usage: "<attention|train>", least: 1, most: 1 },
   flags: benchFlags,
   examples: [

@@ -85,7 +85,7 @@ DEVICE void weigh_tile(const Shared& s, const Head& head, int m0, int stage, flo
 /**
  * Puts weights into shared memory for dv, and score gradients p (dp - delta) for dk and both warpgroups' dq. What is
  * overwritten of the gradients was last read by the dq before the last, which both have waited for before the last
- * barrier; weights, and gradients for dk, are read 16 rows a warp, by the warp that wrote them, and it has waited for that.
+ * barrier; weights, and gradients for dk, are read 16 rows a warp, by the warp that wrote them and has waited for that.
  */
 DEVICE void share_tile(const Shared& s, int stage, Consumer& c, float* p, float* dp) {
   const int lane = threadIdx.x & 31, warpRow = (threadIdx.x >> 5 & 3) * 16;
@@ -132,7 +132,7 @@ DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<ST
   if (m0 < end) {
     float p[32];  // scores, then weights
     float x[32];  // dq of one tile, then dp of the next
-    barrier_wait(s.full(ring.stage), ring.parity);
+    await_tile(s.full(ring.stage), ring.parity);
     ask_rows(p, head.ownKeys, s.q + ring.stage * QUERY_BYTES);
     ask_rows(x, head.ownValues, s.dout + ring.stage * QUERY_BYTES);
     product_wait<1>();  // for the scores
@@ -142,7 +142,7 @@ DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<ST
     for (m0 += BLOCK_M; m0 < end; m0 += BLOCK_M) {
       const int before = ring.stage;
       ring.next();
-      barrier_wait(s.full(ring.stage), ring.parity);
+      await_tile(s.full(ring.stage), ring.parity);
       ask_rows(p, head.ownKeys, s.q + ring.stage * QUERY_BYTES);
       ask_dq(s, head, c, x);
       ask_dv(s, before, c);

@@ -14,7 +14,7 @@ constexpr int KEY_BYTES = PANELS * KEY_PANEL_BYTES, QUERY_BYTES = PANELS * QUERY
 constexpr int KEY_BUFFERS = HEAD_DIM == 64 ? 2 : 1;  // tiles of keys and values in shared memory
 constexpr int BOUNDS_BYTES = BLOCK_N * 8;
 constexpr int GRADIENT_BYTES = BLOCK_N * 128;  // score gradients, or weights, [128 keys][64 queries]
-constexpr int EXCHANGED = HEAD_DIM == 64 ? 2 : 3;  // tiles of these: two of gradients, at D 128 one of weights
+constexpr int GRADIENT_TILES = 3;              // at D 128 the third holds weights
 constexpr int CONSUMER_WARPS = 8, STEPS = 4;   // STEPS of 16 in a dimension of 64
 constexpr int BOTH = 256;                      // threads of the two consumers
 enum { BARRIER_GRADIENTS = 1, BARRIER_STORE = 2 };
@@ -28,7 +28,7 @@ struct Shared {
     dout = q + STAGES * QUERY_BYTES;
     gradients = dout + STAGES * QUERY_BYTES;
     weights = gradients + 2 * GRADIENT_BYTES;
-    stats = gradients + EXCHANGED * GRADIENT_BYTES;
+    stats = gradients + GRADIENT_TILES * GRADIENT_BYTES;
     bounds = stats + STAGES * STATS_BYTES;
     barriers = bounds + 2 * BOUNDS_BYTES;
     dealer = barriers + (STAGES + KEY_BUFFERS + 2) * 16;
@@ -100,7 +100,7 @@ DEVICE void ask_queries(const AttentionArgs& a, const Turn& t, int m0, QueryRows
 }
 
 DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int round,
-                      const KeyRows& rows, bool side, Announcer& announcer) {
+                      const KeyRows& rows, bool side) {
   const int hk = key_head(a, t.h);
   const auto [buffer, parity] = KeyPlace(round);
   const u32 kTile = s.k + buffer * KEY_BYTES, vTile = s.v + buffer * KEY_BYTES, full = s.keys_full(buffer);
@@ -115,10 +115,10 @@ DEVICE void load_keys(const AttentionArgs& a, const Shared& s, const Maps& maps,
     }
   }
 #else
-  announcer.wait(s.keys_empty(buffer), parity ^ 1);
+  barrier_wait(s.keys_empty(buffer), parity ^ 1);
   const View& from = side ? a.v : a.k;
   rows.gather<PANELS, KEY_PANEL_BYTES>(side ? vTile : kTile, view_head<u16>(from, t.b, hk), from.row);
-  announcer.step(full);
+  arrive_when_copied(full);
 #endif
 }
 
@@ -134,9 +134,9 @@ struct Bounds {
   }
 };
 
-DEVICE void load_bounds(const Shared& s, const Bounds& bounds, int turn, Announcer& announcer) {
+DEVICE void load_bounds(const Shared& s, const Bounds& bounds, int turn) {
   const int buffer = turn & 1;
-  announcer.wait(s.bounds_empty(buffer), (turn >> 1 & 1) ^ 1);
+  barrier_wait(s.bounds_empty(buffer), (turn >> 1 & 1) ^ 1);
   const u32 to = s.bounds + buffer * BOUNDS_BYTES + threadIdx.x * 4;
   shared_store(to, bounds.lo);
   shared_store(to + BLOCK_N * 4, bounds.hi);
@@ -144,7 +144,7 @@ DEVICE void load_bounds(const Shared& s, const Bounds& bounds, int turn, Announc
 }
 
 DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int m0,
-                         const QueryRows& rows, bool side, Announcer& announcer, const Ring<STAGES>& ring) {
+                         const QueryRows& rows, bool side, const Ring<STAGES>& ring) {
   const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
   const float* stats = a.stats + (i64)(t.b * a.H + t.h) * qTiles * (BLOCK_M * 2) + m0 * 2;
   const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
@@ -160,11 +160,11 @@ DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& ma
     bulk_copy(statsAt, stats, STATS_BYTES, full);
   }
 #else
-  announcer.wait(s.empty(ring.stage), ring.parity ^ 1);
+  barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
   const View& from = side ? a.dout : a.q;
   rows.gather<PANELS, QUERY_PANEL_BYTES>(side ? doutTile : qTile, view_head<u16>(from, t.b, t.h), from.row);
   if (threadIdx.x < STATS_BYTES / 16) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
-  announcer.step(full);
+  arrive_when_copied(full);
 #endif
 }
 
@@ -181,7 +181,6 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
   const bool side = uniform(threadIdx.x >= 64);
   KeyRows keyRows;
   QueryRows rows;
-  Announcer announcer;
   if (KEY_BUFFERS > 1) ask_keys(a, turn, keyRows);
   ask_queries(a, turn, first_tile(turn), rows);
   Bounds bounds;
@@ -195,8 +194,8 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
       ask_keys(a, turn, keyRows);
       bounds.ask(a, turn);
     }
-    if (turn.h % group == 0) load_keys(a, s, maps, turn, round++, keyRows, side, announcer);
-    load_bounds(s, bounds, n, announcer);
+    if (turn.h % group == 0) load_keys(a, s, maps, turn, round++, keyRows, side);
+    load_bounds(s, bounds, n);
     const Turn next = dealer.read(n + 1);
     if (KEY_BUFFERS > 1) {
       ask_keys(a, next, keyRows);
@@ -210,16 +209,12 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {
         const Turn next = dealer.read(n + 1);
         ask_queries(a, next, first_tile(next), rows);
       }
-      load_queries(a, s, maps, turn, m0, here, side, announcer, ring);
+      load_queries(a, s, maps, turn, m0, here, side, ring);
     }
     const bool nothing = turn.span.begin >= turn.span.end;
     dealer.done(n);
     turn = dealer.read(n + 1);
-    if (nothing) {
-      announcer.flush();  // the dealer must not wait for who waits for what is owed
-      ask_queries(a, turn, first_tile(turn), rows);
-    }
+    if (nothing) ask_queries(a, turn, first_tile(turn), rows);
   }
-  announcer.flush();
   if (threadIdx.x == 0) Dealer::finish(a.counter);
 }

@@ -12,8 +12,8 @@
 // Threads: warpgroup 0 loads keys and values of an item, and a ring of STAGES query tiles (q, dout, stats); warpgroups
 //          1 and 2 own 64 keys each and their dk, dv. dq needs the score gradients of both: they pass through shared
 //          memory, and each makes D/2 features of the product.
-// Shared:  1024 + KEY_BUFFERS * 512 * D + STAGES * (256 * D + 512) + EXCHANGED * 16384 + 2048
-//          + (STAGES + KEY_BUFFERS + 2) * 16 + 384 bytes; D 64: KEY_BUFFERS 2, EXCHANGED 2; D 128: 1, 3.
+// Shared:  1024 + KEY_BUFFERS * 512 * D + STAGES * (256 * D + 512) + 3 * 16384 + 2048
+//          + (STAGES + KEY_BUFFERS + 2) * 16 + 384 bytes; KEY_BUFFERS 2 at D 64, 1 at D 128.
 // Set by the launcher: HEAD_DIM (64 or 128, = D), STAGES, REGISTERS_LOAD, REGISTERS_COMPUTE (a thread; D 64: 88, 208,
 //          or 40, 232 with IDENTITY; D 128: 56, 224), WITH_DQ (0: dk, dv alone, for the deterministic backward),
 //          ELEMENT_F16, IDENTITY.
@@ -48,7 +48,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
     if (turn.h % group == 0) {
 #pragma unroll
       for (int i = 0; i < HEAD_DIM / 2; ++i) c.dk[i] = c.dv[i] = 0.f;
-      barrier_wait(s.keys_full(buffer), parity);
+      await_tile(s.keys_full(buffer), parity);
     }
     consume_head(s, Head(a, s, turn, buffer, n, index), c, ring);
     if (turn.h % group != group - 1) continue;

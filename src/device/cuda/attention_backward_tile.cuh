@@ -31,10 +31,7 @@ DEVICE void weight_product(float* acc, const u32* weights, u32 tile) {
 DEVICE void share_gradients(u32 tile, int row, const u32* ds, int lane) {
   const int at = row + (lane & 15);
 #pragma unroll
-  for (int i = 0; i < STEPS; ++i)
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                     tile + swizzle(at, 2 * i + (lane >> 4))),
-                 "r"(ds[4 * i]), "r"(ds[4 * i + 1]), "r"(ds[4 * i + 2]), "r"(ds[4 * i + 3]) : "memory");
+  for (int i = 0; i < STEPS; ++i) store_matrices(tile + swizzle(at, 2 * i + (lane >> 4)), ds + 4 * i);
 }
 
 /**

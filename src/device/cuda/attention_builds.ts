@@ -77,7 +77,7 @@ export function forwardBuild(problem: BuildFor): ForwardBuild {
     blockM: 64 * consumers,
     blockN,
     threads: 128 * (consumers + 1),
-    sharedBytes: 1024 + consumers * 256 * D + stages * 4 * blockN * D + consumers * 1536 + stages * 32 + 384,
+    sharedBytes: 1024 + consumers * 256 * D + stages * 4 * blockN * D + consumers * 1536 + stages * 32 + 384 + 4160,
   };
 }
 
@@ -154,9 +154,8 @@ export function backwardBuild(problem: BuildFor, { deterministic }: { determinis
 
 function sm90BackwardBytes(D: number, stages: number): number {
   const keyBuffers = D === 64 ? 2 : 1;
-  const exchanged = D === 64 ? 2 : 3; // tiles of score gradients, and at D 128 of weights
   const barriers = (stages + keyBuffers + 2) * 16;
-  return 1024 + keyBuffers * 512 * D + stages * (256 * D + 512) + exchanged * 16384 + 2048 + barriers + 384;
+  return 1024 + keyBuffers * 512 * D + stages * (256 * D + 512) + 3 * 16384 + 2048 + barriers + 384;
 }
 
 function mmaBackward(problem: BuildFor): MmaBackwardBuild {

@@ -10,10 +10,11 @@
 //          through `counter`.
 // Scratch: `counter`, two i32, zero before and left zero.
 // Threads: warpgroup 0 loads keys and values into a ring of STAGES tiles, by bulk tensor copies (IDENTITY) or gathered
-//          16 bytes a thread; each other warpgroup owns 64 query places and walks the ring alone: none waits for
-//          another, and the next item's keys and queries load while the last of this one is computed.
+//          16 bytes a thread, the tables of rows two tiles before; each other warpgroup owns 64 query places and walks
+//          the ring alone: none waits for another, and the next item's keys and queries load while the last of this one
+//          is computed.
 // Shared:  1024 + CONSUMERS * 2 * 64 * 2 * D + STAGES * 2 * BLOCK_N * 2 * D + CONSUMERS * 2 * 768
-//          + STAGES * 32 + 384 bytes.
+//          + STAGES * 32 + 384 + 4160 bytes.
 // Set by the launcher: HEAD_DIM (64 or 128, = D), CONSUMERS, BLOCK_N (64, 96 or 128), STAGES, REGISTERS_LOAD,
 //          REGISTERS_COMPUTE, ELEMENT_F16, IDENTITY.
 // Numerics: products in the element type with f32 accumulation, exp2, weights rounded to the element type. scale > 0.
@@ -35,7 +36,7 @@ constexpr int SUMS = HEAD_DIM / 2;
 constexpr int RELEASES = CONSUMERS * 4;  // one arrival a warp
 
 struct Shared {
-  u32 q, k, v, rows, barriers, dealer;  // rows: per consumer and buffer, 64 each of lo, hi, row of q
+  u32 q, k, v, rows, barriers, dealer, slots;  // rows: per consumer and buffer, 64 each of lo, hi, row of q
   DEVICE Shared(const void* base) {
     q = (shared_address(base) + 1023) & ~1023u;
     k = q + CONSUMERS * 2 * Q_BYTES;
@@ -43,6 +44,7 @@ struct Shared {
     rows = v + STAGES * KEY_BYTES;
     barriers = rows + CONSUMERS * 2 * 768;
     dealer = barriers + STAGES * 32;
+    slots = dealer + Dealer::BYTES;
   }
   DEVICE u32 k_full(int s) const { return barriers + s * 32; }
   DEVICE u32 k_empty(int s) const { return barriers + s * 32 + 8; }
@@ -66,37 +68,26 @@ struct Dealing {
   }
 };
 
-DEVICE int first_tile(const Turn& t) { return t.span.begin / BLOCK_N * BLOCK_N; }
+DEVICE int first_tile(const Span& s) { return s.begin / BLOCK_N * BLOCK_N; }
 
-/** Loads the keys and values of one turn after the other. IDENTITY: by one warp, else by all four. */
+#if IDENTITY
+/** Loads the keys and values of one turn after the other, by one warp. */
 DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kMap, const TensorMap* vMap) {
-  if (IDENTITY && threadIdx.x >= 32) return;
+  if (threadIdx.x >= 32) return;
   Ring<STAGES> ring;
   const Dealer dealer(s.dealer);
   Dealing dealing;
   if (threadIdx.x == 0)
     for (int i = 0; i < Dealer::AHEAD; ++i) dealing.put(a, dealer, i);
   __syncwarp();  // keeps the warp together for the dealer
-  dealer.wait(0);
-  Turn turn = dealer.read(0);
-#if !IDENTITY
-  const bool side = uniform(threadIdx.x >= 64);  // two warps load keys, two values
-  const u32 tiles = side ? s.v : s.k, barriers = side ? s.v_full(0) : s.k_full(0);
-  const View& from = side ? a.v : a.k;
-  Announcer announcer;
-  LaneRows<BLOCK_N, 2> rows;
-  auto ask = [&](const Turn& t, int k0) {
-    if (t.valid) rows.ask(rows_of(a.kRows, t.b, key_head(a, t.h)), k0, a.Tk);
-  };
-  ask(turn, first_tile(turn));
-#endif
-  for (int n = 0; turn.valid; ++n) {
+  for (int n = 0;; ++n) {
+    dealer.wait(n);
+    const Turn turn = dealer.read(n);
+    dealer.done(n);
+    if (!turn.valid) break;
     if (threadIdx.x == 0) dealing.put(a, dealer, n + Dealer::AHEAD);
-    __syncwarp();  // likewise
-    dealer.wait(n + 1);
     const int hk = key_head(a, turn.h);
-#if IDENTITY
-    for (int k0 = first_tile(turn); k0 < turn.span.end; k0 += BLOCK_N, ring.next()) {
+    for (int k0 = first_tile(turn.span); k0 < turn.span.end; k0 += BLOCK_N, ring.next()) {
       if (threadIdx.x != 0) continue;
       auto load = [&](const TensorMap* map, u32 tile, u32 full, u32 empty) {
         barrier_wait(empty, ring.parity ^ 1);
@@ -108,37 +99,59 @@ DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap* kM
       load(vMap, s.v, s.v_full(ring.stage), s.v_empty(ring.stage));
     }
     __syncwarp();  // likewise
-#else
-    const u16* base = view_head<u16>(from, turn.b, hk);
-    for (int k0 = first_tile(turn); k0 < turn.span.end; k0 += BLOCK_N, ring.next()) {
-      const LaneRows<BLOCK_N, 2> here = rows;  // asked for a tile ago
-      if (k0 + BLOCK_N < turn.span.end) {
-        ask(turn, k0 + BLOCK_N);
-      } else {
-        const Turn next = dealer.read(n + 1);
-        ask(next, first_tile(next));
-      }
-      const u32 full = barriers + ring.stage * 32;
-      announcer.wait(full + 8, ring.parity ^ 1);
-      here.gather<PANELS, KEY_PANEL_BYTES>(tiles + ring.stage * KEY_BYTES, base, from.row);
-      announcer.step(full);
-    }
-#endif
-    const bool nothing = turn.span.begin >= turn.span.end;
-    dealer.done(n);
-    turn = dealer.read(n + 1);
-#if !IDENTITY
-    if (nothing) {
-      announcer.flush();  // the dealer must not wait for who waits for what is owed
-      ask(turn, first_tile(turn));
-    }
-#endif
   }
-#if !IDENTITY
-  announcer.flush();
-#endif
   if (threadIdx.x == 0) Dealer::finish(a.counter);
 }
+#else
+/** Gathers the keys and values of one turn after the other, by four warps, rows asked for some tiles before. */
+DEVICE void produce(const AttentionArgs& a, const Shared& s, const TensorMap*, const TensorMap*) {
+  constexpr int AHEAD = RowSlots::AHEAD;
+  Ring<STAGES> ring;
+  const Dealer dealer(s.dealer);
+  const RowSlots slots(s.slots);
+  Dealing dealing;
+  if (threadIdx.x == 0)
+    for (int i = 0; i < Dealer::AHEAD; ++i) dealing.put(a, dealer, i);
+  __syncwarp();  // keeps the warp together for the dealer
+  const bool side = uniform(threadIdx.x >= 64);  // two warps load keys, two values
+  const View& from = side ? a.v : a.k;
+  Gather asked[AHEAD] = {};  // tiles whose rows are on their way, the oldest first
+  int tile = 0, gathered = 0;     // tiles so far: asked for, gathered
+  for (int n = 0;; ++n) {
+    dealer.wait(n);
+    const Turn turn = dealer.read(n);
+    dealer.done(n);
+    if (threadIdx.x == 0 && turn.valid) dealing.put(a, dealer, n + Dealer::AHEAD);
+    __syncwarp();  // likewise
+    const int hk = key_head(a, turn.h);
+    const int* rows = rows_of(a.kRows, turn.b, hk);
+    const u32 origin = (u32)((turn.b * from.batch + hk * from.head) >> 3);
+    // Without tiles, gathers what is asked for: the dealer must not wait for who waits for a tile.
+    const Span span = turn.valid ? turn.span : Span();
+    const int end = span.end > 0 ? span.end : AHEAD * BLOCK_N;
+    for (int k0 = first_tile(span); k0 < end; k0 += BLOCK_N) {
+      const Gather oldest = asked[0];
+#pragma unroll
+      for (int i = 1; i < AHEAD; ++i) asked[i - 1] = asked[i];
+      asked[AHEAD - 1] = {origin, 0};
+      if (k0 < span.end) {
+        slots.ask(tile++, rows, k0, a.Tk);
+        asked[AHEAD - 1].count = a.Tk - k0;
+      }
+      if (oldest.count == 0) continue;
+      const u32 full = (side ? s.v_full(0) : s.k_full(0)) + ring.stage * 32;
+      slots.wait(gathered);
+      barrier_wait(full + 8, ring.parity ^ 1);
+      gather_rows<BLOCK_N, 2, PANELS, KEY_PANEL_BYTES>((side ? s.v : s.k) + ring.stage * KEY_BYTES,
+                                                       slots.rows(gathered++), from, oldest);
+      arrive_when_copied(full);
+      ring.next();
+    }
+    if (!turn.valid) break;
+  }
+  if (threadIdx.x == 0) Dealer::finish(a.counter);
+}
+#endif
 
 // -- consumer ---------------------------------------------------------------------------------------------------------
 
@@ -220,10 +233,16 @@ DEVICE void store(const AttentionArgs& a, const Turn& item, int first, const Sof
     if (inside && (lane & 3) == 0) *lseAt = lse;
     if ((lane & 3) == 0)
       shared_store(rowTable + at * 4, __float_as_uint(weightBefore));
+  }
 #pragma unroll
-    for (int j = 0; j < HEAD_DIM / 8; ++j)
-      shared_store(tile + j / 8 * 8192 + swizzle(at, j & 7) + (lane & 3) * 4,
-                   pack(sums[4 * j + 2 * r] * weight[r], sums[4 * j + 2 * r + 1] * weight[r]));
+  for (int j = 0; j < HEAD_DIM / 8; j += 2) {
+    u32 x[4];  // of chunks j and j + 1, the rows above and below 8
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float* pair = sums + 4 * (j + i / 2) + 2 * (i & 1);
+      x[i] = pack(pair[0] * weight[i & 1], pair[1] * weight[i & 1]);
+    }
+    store_matrices(tile + j / 8 * 8192 + swizzle(warpRow + (lane & 15), (j & 7) + (lane >> 4)), x);
   }
   __syncwarp();  // guards the warp's 16 rows of the tile: all are written
   const int chunk = lane & 7;
@@ -293,7 +312,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
 #pragma unroll
     for (int i = 0; i < SUMS; ++i) sums[i] = 0.f;
 
-    int k0 = span.begin / BLOCK_N * BLOCK_N;
+    int k0 = first_tile(span);
     const int last = own.empty() ? k0 : own.end;
     if (!own.empty())
       for (; k0 + BLOCK_N <= own.begin; k0 += BLOCK_N) skip(s, ring);
@@ -301,7 +320,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
       float acc[SCORES], factor[2];
       u32 weights[SCORES / 2];
       // First tile: scores and softmax alone.
-      barrier_wait(s.k_full(ring.stage), ring.parity);
+      await_tile(s.k_full(ring.stage), ring.parity);
       scores(acc, qTile, s.k + ring.stage * KEY_BYTES);
       product_commit();
       product_wait<0>();
@@ -314,13 +333,14 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
       for (k0 += BLOCK_N; k0 < last; k0 += BLOCK_N) {
         Ring<STAGES> before = ring;
         ring.next();
-        barrier_wait(s.k_full(ring.stage), ring.parity);
+        if (!IDENTITY) barrier_wait(s.v_full(before.stage), before.parity);  // one fence for both
+        await_tile(s.k_full(ring.stage), ring.parity);
         pin<SCORES>(acc);
         pin<SCORES / 2>(weights);
         pin<SUMS>(sums);
         scores(acc, qTile, s.k + ring.stage * KEY_BYTES);
         product_commit();
-        barrier_wait(s.v_full(before.stage), before.parity);
+        if (IDENTITY) barrier_wait(s.v_full(before.stage), before.parity);
         weigh(sums, weights, s.v + before.stage * KEY_BYTES);
         product_commit();
         product_wait<1>();
@@ -336,7 +356,7 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int consumer) {
         for (int i = 0; i < SUMS; ++i) sums[i] *= factor[i >> 1 & 1];
         pack_operand<BLOCK_N / 16>(weights, acc);
       }
-      barrier_wait(s.v_full(ring.stage), ring.parity);
+      await_tile(s.v_full(ring.stage), ring.parity);
       pin<SCORES / 2>(weights);
       pin<SUMS>(sums);
       weigh(sums, weights, s.v + ring.stage * KEY_BYTES);
@@ -370,6 +390,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
       barrier_init(s.v_empty(i), RELEASES);
     }
     Dealer(s.dealer).init(CONSUMERS * 4 + (IDENTITY ? 1 : 4));
+    if (!IDENTITY) RowSlots(s.slots).init();
     barrier_init_fence();
   }
   __syncthreads();  // guards the barriers: they are initialised

@@ -28,12 +28,6 @@ DEVICE void barrier_wait(u32 barrier, int parity) {
       "again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again;}\n" ::"r"(barrier), "r"(parity) : "memory");
 }
-DEVICE bool barrier_test(u32 barrier, int parity) {
-  int done;
-  asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2; selp.s32 %0, 1, 0, p;}"
-               : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
-  return done;
-}
 /** Makes mbarrier_init visible to the copy engine. */
 DEVICE void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 /** Orders this thread's plain writes to shared memory before what the tensor cores or the copy engine read next. */
@@ -48,6 +42,12 @@ template <int THREADS> DEVICE void named_arrive(int id) {
 
 template <int COUNT> DEVICE void registers_grow() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(COUNT)); }
 template <int COUNT> DEVICE void registers_shrink() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT)); }
+
+/** Stores four 8 x 8 matrices in the layout of accumulators; a lane gives the address of one of their rows. */
+DEVICE void store_matrices(u32 to, const u32* x) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(x[0]), "r"(x[1]),
+               "r"(x[2]), "r"(x[3]) : "memory");
+}
 
 // -- bulk copies ------------------------------------------------------------------------------------------------------
 

@@ -52,7 +52,11 @@ struct SoftmaxRows {
 
   /** Natural log of the sum of exp; -Infinity for a row that saw nothing. */
   DEVICE float lse(int r) const { return l[r] > 0.f ? (m[r] + __log2f(l[r])) * LN_2 : -INFINITE; }
-  DEVICE float inverse(int r) const { return l[r] > 0.f ? __frcp_rn(l[r]) : 0.f; }
+  DEVICE float inverse(int r) const {
+    float x;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(x) : "f"(l[r]));
+    return l[r] > 0.f ? x : 0.f;
+  }
 };
 
 /** Takes out what a row does not see: columns `column + offset` outside begin <= c < end, two rows a thread. */

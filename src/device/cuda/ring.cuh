@@ -118,41 +118,80 @@ DEVICE const int* rows_of(const Index& x, int b, int h) { return x.data ? index_
 DEVICE int key_head(const AttentionArgs& a, int h) { return (int)((i64)h * a.Hk / a.H); }
 
 /**
- * Announces gathered tiles: when this thread's copies to one have landed, fences them for the tensor cores (they are
- * ordinary writes), and arrives. That is LAG steps late, so that copies stay in flight, or as soon as the producer has
- * to wait.
+ * Waits for a tile that the tensor cores read next. A gathered one was written by ordinary copies of the producer, which
+ * announce it themselves as they land (arrive_when_copied). The fence is the reader's: it waits for all that its thread
+ * has in flight, and a producer has copies in flight.
  */
-struct Announcer {
-  static constexpr int LAG = 2;
-  u32 owed[LAG] = {};  // barriers, the oldest first; 0 for none
+DEVICE void await_tile(u32 barrier, int parity) {
+  barrier_wait(barrier, parity);
+  if (!IDENTITY) async_fence();
+}
 
-  /** The copies that this thread started since the last step belong to `barrier`. */
-  DEVICE void step(u32 barrier) {
-    copy_commit();
-    if (owed[0]) {
-      copy_wait<LAG>();
-      async_fence();
-      barrier_arrive(owed[0]);
+/**
+ * Tables of rows on their way to a gather: SLOTS tiles of up to 128 places, asked for by a warpgroup, one place a
+ * thread, AHEAD tiles before, so that the latency hides. Tiles are counted. Who asks for tile n has waited for tile
+ * n - 1 - AHEAD, which all warps have asked for, and so have gathered tile n - 2 - 2 * AHEAD: its slot is free.
+ */
+struct RowSlots {
+  static constexpr int SLOTS = 8, AHEAD = 2, BYTES = SLOTS * (128 * 4 + 8);
+  static_assert(2 + 2 * AHEAD <= SLOTS, "a slot is read out before it is asked for again");
+  u32 base;
+
+  DEVICE explicit RowSlots(u32 at) : base(at) {}
+  DEVICE u32 full(int n) const { return base + SLOTS * 512 + (n & (SLOTS - 1)) * 8; }
+  DEVICE u32 rows(int n) const { return base + (n & (SLOTS - 1)) * 512; }
+  DEVICE void init() const {
+    for (int i = 0; i < SLOTS; ++i) barrier_init(full(i), 128);
+  }
+  /** rows: table of the head, or null where places are rows; places from `end` on do not exist, and get some row. */
+  DEVICE void ask(int n, const int* rows, int first, int end) const {
+    const int place = first + threadIdx.x;
+    const u32 to = this->rows(n) + threadIdx.x * 4;
+    if (rows) {
+      copy4_async(to, rows + min(place, end - 1), true);
+      arrive_when_copied(full(n));
+    } else {
+      shared_store(to, place);
+      barrier_arrive(full(n));
     }
-    owed[0] = owed[1];
-    owed[1] = barrier;
   }
-  DEVICE void flush() {
-    copy_wait<0>();
-    async_fence();
-#pragma unroll
-    for (int i = 0; i < LAG; ++i) {
-      if (owed[i]) barrier_arrive(owed[i]);
-      owed[i] = 0;
-    }
-  }
-  /** Waits for a stage to be free; whoever must free it may be waiting for what is owed. */
-  DEVICE void wait(u32 barrier, int parity) {
-    if (barrier_test(barrier, parity)) return;
-    flush();
-    barrier_wait(barrier, parity);
-  }
+  DEVICE void wait(int n) const { barrier_wait(full(n), n / SLOTS & 1); }
 };
+
+/** A tile to gather: where its head begins, in 16 bytes, and how many of its places exist. */
+struct Gather {
+  u32 origin;
+  int count;
+};
+
+/**
+ * Starts this warp's part of the copying of a tile of ROWS rows of 64 * PANELS features, by WARPS warps, to swizzled
+ * tiles PANEL_BYTES apart; zeros beyond `count`. rows: a table in shared memory.
+ */
+template <int ROWS, int WARPS, int PANELS, int PANEL_BYTES>
+DEVICE void gather_rows(u32 tile, u32 rows, const View& from, const Gather& g) {
+  constexpr int SHARE = ROWS / WARPS, BATCH = SHARE % 32 == 0 ? 8 : 4;
+  const int lane = threadIdx.x & 31, at = (threadIdx.x >> 5 & (WARPS - 1)) * SHARE + (lane >> 3);
+  const char* chunk = (const char*)from.data + (u64)g.origin * 16 + (lane & 7) * 16;
+  const u32 stride = (u32)from.row * 2;
+  const u32 table = rows + at * 4, to = tile + swizzle(at, lane & 7);
+  // Some at a time: a producer has few registers.
+#pragma unroll 1
+  for (int i = 0; i < SHARE; i += 4 * BATCH) {
+    int row[BATCH];
+#pragma unroll
+    for (int j = 0; j < BATCH; ++j) row[j] = shared_int(table + (i + 4 * j) * 4);
+#pragma unroll
+    for (int j = 0; j < BATCH; ++j) {
+      const char* source = chunk + (u64)(u32)row[j] * stride;
+      // Four rows on, the swizzle turns bit 2 of the chunk.
+      const u32 target = (to ^ (j & 1) * 64) + (i + 4 * j) * 128;
+#pragma unroll
+      for (int p = 0; p < PANELS; ++p)
+        copy16_async(target + p * PANEL_BYTES, source + p * 128, at + i + 4 * j < g.count);
+    }
+  }
+}
 
 /**
  * The rows that a lane holds for a gather of ROWS places by WARPS warps: warp w serves places w * SHARE .., lane l
@@ -176,19 +215,25 @@ template <int ROWS, int WARPS> struct LaneRows {
   }
   /** Starts copying rows of 64 * PANELS features to swizzled tiles, PANEL_BYTES apart; zeros where a row is -1. */
   template <int PANELS, int PANEL_BYTES> DEVICE void gather(u32 tile, const u16* base, i64 rowStride) const {
-    const int lane = threadIdx.x & 31, stride = (int)rowStride;
-    const u16* chunk = base + (lane & 7) * 8;
-    // Few at a time: a producer has few registers.
+    constexpr int BATCH = 4;  // few at a time: a producer has few registers
+    const int lane = threadIdx.x & 31;
+    const u32 stride = (u32)rowStride * 2;
+    const char* chunk = (const char*)(base + (lane & 7) * 8);
 #pragma unroll
     for (int c = 0; c < COUNT; ++c) {
-      u32 to = tile + swizzle(first_place() + c * 32 + (lane >> 3), lane & 7);
-#pragma unroll 2
-      for (int i = 0; i < min(SHARE - c * 32, 32); i += 4) {
-        const int r = __shfl_sync(0xffffffffu, row[c], i + (lane >> 3));
-        const u16* from = chunk + (i64)max(r, 0) * stride;
+      const u32 to = tile + swizzle(first_place() + c * 32 + (lane >> 3), lane & 7);
+#pragma unroll 1
+      for (int i = 0; i < min(SHARE - c * 32, 32); i += 4 * BATCH) {
+        int r[BATCH];
 #pragma unroll
-        for (int p = 0; p < PANELS; ++p) copy16_async(to + p * PANEL_BYTES, from + p * 64, r >= 0);
-        to = (to + 512) ^ 64;  // four rows on: the swizzle turns bit 2 of the chunk
+        for (int j = 0; j < BATCH; ++j) r[j] = __shfl_sync(0xffffffffu, row[c], i + 4 * j + (lane >> 3));
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j) {
+          const char* from = chunk + (u64)(u32)max(r[j], 0) * stride;
+          const u32 target = (to ^ (j & 1) * 64) + (i + 4 * j) * 128;  // as in gather_rows
+#pragma unroll
+          for (int p = 0; p < PANELS; ++p) copy16_async(target + p * PANEL_BYTES, from + p * 128, r[j] >= 0);
+        }
       }
     }
   }
