@@ -158,6 +158,7 @@ DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<ST
       share_tile(s, ring.stage, c, p, x);
       product_wait<0>();  // for dk
       pin<64>(c.dk);
+      __syncwarp();  // guards the stats: the whole warp has read them
       release(s.empty(before));
     }
     ask_dq(s, head, c, x);
@@ -169,6 +170,7 @@ DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<ST
     pin<64>(c.dk);
     pin<64>(c.dv);
     ++c.turn;
+    __syncwarp();  // likewise
     release(s.empty(ring.stage));
     ring.next();
   }

@@ -181,12 +181,14 @@ DEVICE void consume_head(const Shared& s, const Head& head, Consumer& c, Ring<ST
       pin<32>(dp);
       softmax_tile<EARLY>(s, head, m0, ring, scores, dp, early);
       c.finish_products();
+      __syncwarp();  // guards the stats: the whole warp has read them
       release(s.empty(before));
       pack_tile(s, c, scores, dp, 0);
     }
     ask_products(s, head, m0 - BLOCK_M, ring.stage, c);
     c.finish_products();
     c.add_dq(head);
+    __syncwarp();  // likewise
     release(s.empty(ring.stage));
     ring.next();
   }

@@ -255,17 +255,7 @@ DEVICE void store(const AttentionArgs& a, const Turn& item, int first, const Sof
 #pragma unroll
     for (int p = 0; p < PANELS; ++p) {
       uint4 x = shared_load4(tile + p * 8192 + swizzle(at, chunk));
-      if (a.merge) {
-        const float factor = __uint_as_float(shared_int(rowTable + at * 4));
-        uint4 before = *(const uint4*)(out + p * 64);
-        u32* y = &before.x;
-#pragma unroll
-        for (int c = 0; c < 4; ++c) {
-          float2 pair = unpack(y[c]);
-          y[c] = pack(pair.x * factor, pair.y * factor);
-        }
-        x = add8(x, before);
-      }
+      if (a.merge) x = add8(x, *(const uint4*)(out + p * 64), __uint_as_float(shared_int(rowTable + at * 4)));
       *(uint4*)(out + p * 64) = x;
     }
   }

@@ -89,8 +89,8 @@ DEVICE float2 unpack(u32 x) {
   return r;
 }
 
-/** Adds eight packed elements of `y` to those of `x` in f32. */
-DEVICE uint4 add8(uint4 x, uint4 y) {
+/** x + factor * y of eight packed elements, in f32 and rounded once. */
+DEVICE uint4 add8(uint4 x, uint4 y, float factor = 1.f) {
   uint4 r;
   const u32* a = &x.x;
   const u32* b = &y.x;
@@ -98,7 +98,7 @@ DEVICE uint4 add8(uint4 x, uint4 y) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     float2 p = unpack(a[i]), s = unpack(b[i]);
-    out[i] = pack(p.x + s.x, p.y + s.y);
+    out[i] = pack(fmaf(factor, s.x, p.x), fmaf(factor, s.y, p.y));
   }
   return r;
 }
