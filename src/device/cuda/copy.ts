@@ -1,4 +1,4 @@
-import { bytesPerElement, type DType, type Tensor } from "../../tensor.ts";
+import { type CopyRows, copyRowsOf, type OuterDimension } from "../copyRows.ts";
 import type { Ops } from "../ops.ts";
 import { addressOf, type Field, i32, i64, pack, pointer } from "./kernel_arguments.ts";
 import type { CudaRuntime } from "./runtime.ts";
@@ -11,39 +11,12 @@ const mostRows = 2 ** 31;
 /** See `Ops.copy`: any strides, any dtype. */
 export function copy(runtime: CudaRuntime, { x, out }: Parameters<Ops["copy"]>[0]): void {
   if (x.size === 0) return;
-  copyRows(runtime, { from: addressOf(x), to: addressOf(out), ...collapse(x, out) });
+  copyRows(runtime, { from: addressOf(x), to: addressOf(out), ...copyRowsOf(x, out) });
 }
 
-/** A dimension that is not part of the contiguous rows; strides in bytes. */
-interface OuterDimension {
-  readonly size: number;
-  readonly xStride: number;
-  readonly outStride: number;
-}
-
-interface Rows {
+interface Rows extends CopyRows {
   readonly from: number;
   readonly to: number;
-  readonly rowBytes: number;
-  readonly outer: readonly OuterDimension[];
-}
-
-/** As few dimensions as do, and as long rows as there are. */
-function collapse(x: Tensor<DType>, out: Tensor<DType>): Pick<Rows, "rowBytes" | "outer"> {
-  const element = bytesPerElement[x.dtype];
-  let rowBytes = element;
-  const outer: OuterDimension[] = [];
-  for (let axis = x.shape.length - 1; axis >= 0; axis--) {
-    const size = x.shape[axis]!;
-    if (size === 1) continue;
-    const [xStride, outStride] = [x.strides[axis]! * element, out.strides[axis]! * element];
-    const inner = outer[0];
-    if (!inner && xStride === rowBytes && outStride === rowBytes) rowBytes *= size;
-    else if (inner && xStride === inner.size * inner.xStride && outStride === inner.size * inner.outStride)
-      outer[0] = { ...inner, size: inner.size * size };
-    else outer.unshift({ size, xStride, outStride });
-  }
-  return { rowBytes, outer };
 }
 
 function copyRows(runtime: CudaRuntime, { from, to, rowBytes, outer }: Rows): void {
