@@ -4,8 +4,6 @@
  * run, draws the same.
  */
 
-const rotationsEven = [13, 15, 26, 6];
-const rotationsOdd = [17, 29, 16, 24];
 const skeinParity = 0x1bd11bda;
 
 /**
@@ -20,20 +18,45 @@ export function threefry2x32(
   [counter0, counter1]: readonly [number, number],
   out: Uint32Array = new Uint32Array(2),
 ): Uint32Array {
-  const schedule = [key0 | 0, key1 | 0, skeinParity ^ key0 ^ key1];
-  let x0 = (counter0 + schedule[0]) | 0;
-  let x1 = (counter1 + schedule[1]) | 0;
+  encipher(key0, key1, counter0, counter1, out);
+  return out;
+}
+
+/** Its work, without arrays to make: most of what a model's first weights and rotations take. */
+function encipher(key0: number, key1: number, counter0: number, counter1: number, out: Uint32Array): void {
+  // The words of the key take turns.
+  let [a, b, c] = [key0 | 0, key1 | 0, skeinParity ^ key0 ^ key1];
+  let x0 = (counter0 + a) | 0;
+  let x1 = (counter1 + b) | 0;
   for (let group = 1; group <= 5; group++) {
-    for (const r of group % 2 === 1 ? rotationsEven : rotationsOdd) {
+    if (group % 2 === 1) {
       x0 = (x0 + x1) | 0;
-      x1 = ((x1 << r) | (x1 >>> (32 - r))) ^ x0;
+      x1 = ((x1 << 13) | (x1 >>> 19)) ^ x0;
+      x0 = (x0 + x1) | 0;
+      x1 = ((x1 << 15) | (x1 >>> 17)) ^ x0;
+      x0 = (x0 + x1) | 0;
+      x1 = ((x1 << 26) | (x1 >>> 6)) ^ x0;
+      x0 = (x0 + x1) | 0;
+      x1 = ((x1 << 6) | (x1 >>> 26)) ^ x0;
+    } else {
+      x0 = (x0 + x1) | 0;
+      x1 = ((x1 << 17) | (x1 >>> 15)) ^ x0;
+      x0 = (x0 + x1) | 0;
+      x1 = ((x1 << 29) | (x1 >>> 3)) ^ x0;
+      x0 = (x0 + x1) | 0;
+      x1 = ((x1 << 16) | (x1 >>> 16)) ^ x0;
+      x0 = (x0 + x1) | 0;
+      x1 = ((x1 << 24) | (x1 >>> 8)) ^ x0;
     }
-    x0 = (x0 + schedule[group % 3]) | 0;
-    x1 = (x1 + schedule[(group + 1) % 3] + group) | 0;
+    const first = a;
+    a = b;
+    b = c;
+    c = first;
+    x0 = (x0 + a) | 0;
+    x1 = (x1 + b + group) | 0;
   }
   out[0] = x0;
   out[1] = x1;
-  return out;
 }
 
 /** Draws number `index` of the stream (seed, stream), uniform on the open interval (0, 1), from word 0. */
@@ -60,16 +83,14 @@ export function deriveSeed(seed: number, part: number, subpart = 0): number {
 export function lshRotations(options: { seed: number; H: number; D: number; buckets: number }): Float32Array {
   const { seed, H, D } = options;
   const columns = options.buckets / 2;
-  const drawn = Float64Array.from({ length: H * D * columns }, (_, i) => normalAt(seed, streams.rotations, i));
+  const drawn = new Float64Array(H * D * columns);
+  for (let i = 0; i < drawn.length; i++) drawn[i] = normalAt(seed, streams.rotations, i);
   const rotations = new Float32Array(drawn.length);
   for (let h = 0; h < H; h++) {
-    for (let c = 0; c < columns; c++) {
-      const at = (d: number): number => (h * D + d) * columns + c;
-      let squares = 0;
-      for (let d = 0; d < D; d++) squares += drawn[at(d)] ** 2;
-      const length = Math.sqrt(squares);
-      for (let d = 0; d < D; d++) rotations[at(d)] = drawn[at(d)] / length;
-    }
+    const squares = new Float64Array(columns);
+    const [begin, end] = [h * D * columns, (h + 1) * D * columns];
+    for (let at = begin; at < end; at++) squares[at % columns]! += drawn[at]! ** 2;
+    for (let at = begin; at < end; at++) rotations[at] = drawn[at]! / Math.sqrt(squares[at % columns]!);
   }
   return rotations;
 }
@@ -81,7 +102,8 @@ const scratch = new Uint32Array(2);
 
 /** A 53-bit index spreads over both counter words. */
 function draw(seed: number, stream: number, index: number): Uint32Array {
-  return threefry2x32([seed, stream], [index >>> 0, Math.floor(index / 2 ** 32)], scratch);
+  encipher(seed, stream, index >>> 0, Math.floor(index / 2 ** 32), scratch);
+  return scratch;
 }
 
 function toUnit(word: number): number {
