@@ -4,8 +4,6 @@ import { opCases } from "../../conformance/ops.ts";
 import { UnsupportedError } from "../../errors.ts";
 import { openWebgpuDevice, type WebgpuDevice } from "./index.ts";
 
-/** Ops that this device does not have yet. */
-const roomsToCome = ["lshBuckets", "staircase"];
 /** Casts between float types, of which this device has one. */
 const otherTypes = /nearest b?f16/;
 
@@ -24,7 +22,7 @@ const device = await openOrSay();
 afterAll(() => device?.dispose());
 
 describe.skipIf(!device)(device?.description ?? "webgpu", () => {
-  const cases = opCases.filter(({ room, name }) => !roomsToCome.includes(room) && !otherTypes.test(name));
+  const cases = opCases.filter(({ name }) => !otherTypes.test(name));
   const bytesBefore = device?.memory.bytes;
 
   it.each(cases.map((each) => [each.name, each] as const))("%s", async (_, { run }) => {

@@ -13,10 +13,12 @@ import { layerNorm } from "./layer_norm.ts";
 import { layerNormBackward } from "./layer_norm_backward.ts";
 import { linear } from "./linear.ts";
 import { linearBackwardInput, linearBackwardWeight } from "./linear_backward.ts";
+import { lshBuckets } from "./lsh_buckets.ts";
 import { normalizeRows, normalizeRowsBackward } from "./normalize_rows.ts";
 import { rope } from "./rope.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 import { softmaxCrossEntropy } from "./softmax_cross_entropy.ts";
+import { staircase } from "./staircase.ts";
 
 /** The launchers of this device, under the names of the interface. */
 const launchers: { [K in keyof Ops]: (runtime: WebgpuRuntime, args: Parameters<Ops[K]>[0]) => void } = {
@@ -37,12 +39,12 @@ const launchers: { [K in keyof Ops]: (runtime: WebgpuRuntime, args: Parameters<O
   linear,
   linearBackwardInput,
   linearBackwardWeight,
-  lshBuckets: notYet("lshBuckets"),
+  lshBuckets,
   normalizeRows,
   normalizeRowsBackward,
   rope,
   softmaxCrossEntropy,
-  staircase: notYet("staircase"),
+  staircase,
 };
 
 function notYet(op: string): () => never {
