@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { useSwiftShader } from "../../../test/swiftShader.ts";
-import { opCases } from "../../conformance/ops.ts";
+import { conformanceCases } from "../../conformance/index.ts";
 import { UnsupportedError } from "../../errors.ts";
 import { openWebgpuDevice, type WebgpuDevice } from "./index.ts";
 
@@ -22,7 +22,7 @@ const device = await openOrSay();
 afterAll(() => device?.dispose());
 
 describe.skipIf(!device)(device?.description ?? "webgpu", () => {
-  const cases = opCases.filter(({ name }) => !otherTypes.test(name));
+  const cases = conformanceCases.filter(({ name }) => !otherTypes.test(name));
   const bytesBefore = device?.memory.bytes;
 
   it.each(cases.map((each) => [each.name, each] as const))("%s", async (_, { run }) => {

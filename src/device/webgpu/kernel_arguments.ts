@@ -105,8 +105,13 @@ function elementOf({ dtype }: Operand): "f32" | "i32" | "u32" {
   throw new UnsupportedError("webgpu", "tensors are f32 or i32 on this device", dtype, "Use f32.");
 }
 
+/** So that what is never reached compiles; where a kernel asks for a row, what may be absent is a table [B,H,T]. */
 function absentOperand(name: string): string[] {
-  return [`fn load_${name}(i: u32) -> f32 { return 0.0; }`, `fn store_${name}(i: u32, value: f32) {}`];
+  return [
+    `fn load_${name}(i: u32) -> f32 { return 0.0; }`,
+    `fn store_${name}(i: u32, value: f32) {}`,
+    `fn row_${name}(i0: u32, i1: u32) -> u32 { return 0u; }`,
+  ];
 }
 
 interface Declared {

@@ -1,7 +1,9 @@
-import { UnsupportedError } from "../../errors.ts";
 import type { Ops } from "../ops.ts";
 import { adamw } from "./adamw.ts";
 import { add } from "./add.ts";
+import { attentionBackward } from "./attention_backward.ts";
+import { attentionDelta } from "./attention_delta.ts";
+import { attentionForward } from "./attention_forward.ts";
 import { cast } from "./cast.ts";
 import { copy } from "./copy.ts";
 import { embed } from "./embed.ts";
@@ -24,9 +26,9 @@ import { staircase } from "./staircase.ts";
 const launchers: { [K in keyof Ops]: (runtime: WebgpuRuntime, args: Parameters<Ops[K]>[0]) => void } = {
   adamw,
   add,
-  attentionBackward: notYet("attentionBackward"),
-  attentionDelta: notYet("attentionDelta"),
-  attentionForward: notYet("attentionForward"),
+  attentionBackward,
+  attentionDelta,
+  attentionForward,
   cast,
   copy,
   embed,
@@ -46,12 +48,6 @@ const launchers: { [K in keyof Ops]: (runtime: WebgpuRuntime, args: Parameters<O
   softmaxCrossEntropy,
   staircase,
 };
-
-function notYet(op: string): () => never {
-  return () => {
-    throw new UnsupportedError(op, "the device must have the op", "webgpu, which has it not in this version");
-  };
-}
 
 /** Binds the launchers to a runtime. */
 export function webgpuOps(runtime: WebgpuRuntime): Ops {
