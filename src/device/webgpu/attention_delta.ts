@@ -2,7 +2,7 @@ import type { Tensor } from "../../tensor.ts";
 import { type Operand, u32 } from "./kernel_arguments.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
-const threads = 32;
+const rowsPerGroup = 64;
 
 /** See `Ops.attentionDelta`. */
 export function attentionDelta(
@@ -12,9 +12,9 @@ export function attentionDelta(
   const [B, T, H, D] = o.shape as [number, number, number, number];
   const N = B * T * H;
   runtime.launch(
-    { file: "attention_delta", uses: ["reduce"], constants: { THREADS: threads } },
+    { file: "attention_delta" },
     {
-      groups: N,
+      groups: Math.ceil(N / rowsPerGroup),
       reads: { o, dout },
       writes: { delta },
       numbers: { N: u32(N), T: u32(T), H: u32(H), D: u32(D) },

@@ -20,13 +20,13 @@ var<workgroup> right_rows: array<u32, TILE>;
 /** What the workgroup walks along: the same for all, so that barriers may stand inside. */
 var<workgroup> walk: vec2<u32>;
 
-/** Products of the thread's rows and columns over this chunk. */
+/** Products of the thread's rows and columns over this chunk; attention_delta.wgsl adds in the same order. */
 fn dot_chunk(x: u32, y: u32) -> vec4<f32> {
   var sums = vec4<f32>();
   for (var d = 0u; d < CHUNK; d++) {
     let a = vec2(left[y * STRIDE + d], left[(y + SIDE) * STRIDE + d]);
     let b = vec2(right[x * STRIDE + d], right[(x + SIDE) * STRIDE + d]);
-    sums += a.xxyy * b.xyxy;
+    sums = fma(a.xxyy, b.xyxy, sums);
   }
   return sums;
 }
