@@ -1,9 +1,11 @@
-// Builds the package: AssemblyScript kernels into an importable module, then TypeScript and CUDA kernels into dist/.
+// Builds the package: AssemblyScript and WGSL kernels into importable modules, then TypeScript and CUDA kernels into dist/.
 import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, readdirSync, rmSync } from "node:fs";
 import { buildKernels } from "./build-kernels.mjs";
+import { buildWgsl } from "./build-wgsl.mjs";
 
 await buildKernels();
+buildWgsl();
 rmSync("dist", { recursive: true, force: true });
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { stdio: "inherit" });
 // CUDA kernels are compiled on the user's machine, from where their launchers look for them: beside themselves.

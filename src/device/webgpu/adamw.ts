@@ -1,0 +1,24 @@
+import type { Ops } from "../ops.ts";
+import { bits, f32, u32 } from "./kernel_arguments.ts";
+import type { WebgpuRuntime } from "./runtime.ts";
+
+const threads = 256;
+
+/** See `Ops.adamw`. */
+export function adamw(runtime: WebgpuRuntime, args: Parameters<Ops["adamw"]>[0]): void {
+  const { param, computed, grad, m, v, norm, control, maxNorm, beta1, beta2, epsilon, weightDecay } = args;
+  const clips = maxNorm < Number.POSITIVE_INFINITY;
+  runtime.launch(
+    { file: "adamw", constants: { THREADS: threads } },
+    {
+      groups: Math.ceil(param.size / threads),
+      reads: { grad, norm: bits(norm), control },
+      writes: { param, m, v, computed },
+      numbers: {
+        ...{ count: u32(param.size), maxNorm: f32(clips ? maxNorm : 0), clips: u32(clips ? 1 : 0) },
+        ...{ beta1: f32(beta1), oneLessBeta1: f32(1 - beta1), beta2: f32(beta2), oneLessBeta2: f32(1 - beta2) },
+        ...{ epsilon: f32(epsilon), weightDecay: f32(weightDecay) },
+      },
+    },
+  );
+}

@@ -1,0 +1,19 @@
+import { UnsupportedError } from "../../errors.ts";
+
+/** Where adapters come from; must stay referenced while anything made from it lives. */
+export type Gpu = Pick<GPU, "requestAdapter">;
+
+/**
+ * WebGPU in Node: Dawn, from the package `webgpu`. In what a bundler makes for pages navigator_gpu.ts stands for this
+ * file: package.json's `browser` field says so.
+ * @throws UnsupportedError if the package is not there or does not load
+ */
+export async function findGpu(): Promise<Gpu> {
+  try {
+    const { create } = await import("webgpu");
+    return create([]) as unknown as Gpu;
+  } catch (error) {
+    const why = error instanceof Error ? error.message.split("\n")[0]! : String(error);
+    throw new UnsupportedError("openDevice", "WebGPU in Node needs the package webgpu", why, "Install webgpu.");
+  }
+}

@@ -1,0 +1,17 @@
+import type { Ops } from "../ops.ts";
+import { bits, floatBits, u32 } from "./kernel_arguments.ts";
+import type { WebgpuRuntime } from "./runtime.ts";
+
+const threads = 256;
+
+/** See `Ops.fill`. */
+export function fill(runtime: WebgpuRuntime, { out, value }: Parameters<Ops["fill"]>[0]): void {
+  runtime.launch(
+    { file: "fill", constants: { THREADS: threads } },
+    {
+      groups: Math.ceil(out.size / threads),
+      writes: { out: bits(out) },
+      numbers: { count: u32(out.size), value: out.dtype === "i32" ? u32(value) : floatBits(value) },
+    },
+  );
+}

@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openWebgpuOrSay } from "../../../test/swiftShader.ts";
+import { DeviceError, KernelCompileError } from "../../errors.ts";
+import { findGpu, type Gpu } from "./dawn.ts";
+import { openWebgpuDevice } from "./index.ts";
+import { u32 } from "./kernel_arguments.ts";
+import { WebgpuRuntime } from "./runtime.ts";
+
+const device = await openWebgpuOrSay();
+afterAll(() => device?.dispose());
+
+describe.skipIf(!device)("the WebGPU device", () => {
+  it("gives memory out again in the order of the work", async () => {
+    const sum = device!.zeros([1000]);
+    for (let n = 1; n <= 20; n++) {
+      const one = device!.tensor(new Float32Array(1000).fill(n), [1000]);
+      device!.ops.add({ x: sum, y: one, out: sum });
+      one.dispose();
+    }
+    expect([...new Set(await sum.read())]).toEqual([210]);
+    sum.dispose();
+  });
+
+  it("runs more launches than it submits at once, in order", async () => {
+    const [sum, one] = [device!.zeros([3]), device!.tensor(Float32Array.of(1, 2, 3), [3])];
+    for (let n = 0; n < 300; n++) device!.ops.add({ x: sum, y: one, out: sum });
+    expect([...(await sum.read())]).toEqual([300, 600, 900]);
+    for (const tensor of [sum, one]) tensor.dispose();
+  });
+
+  it("spreads grids over two dimensions where one is too short", async () => {
+    const count = 65_535 * 256 + 300;
+    const out = device!.empty([count], "i32");
+    device!.ops.fill({ out, value: -7 });
+    expect((await out.read()).every((value) => value === -7)).toBe(true);
+    out.dispose();
+  });
+
+  it("reads views, and counts the bytes that tensors hold", async () => {
+    const before = device!.memory.bytes;
+    const x = device!.tensor(
+      Float32Array.from({ length: 12 }, (_, n) => n),
+      [3, 4],
+    );
+    expect([...(await x.slice(1, 1, 2).read())]).toEqual([1, 2, 5, 6, 9, 10]);
+    expect(device!.memory.bytes).toBeGreaterThan(before);
+    x.dispose();
+    expect(device!.memory.bytes).toBe(before);
+  });
+
+  it("refuses a tensor beyond what a binding holds", () => {
+    expect(() => device!.empty([device!.capabilities.maxTensorBytes])).toThrow(/holds tensors of up to/);
+  });
+
+  it("throws a DeviceError from every call after it is disposed of", async () => {
+    const other = await openWebgpuDevice();
+    const x = other.zeros([4]);
+    other.dispose();
+    expect(() => other.ops.fill({ out: x, value: 1 })).toThrow(DeviceError);
+    await expect(other.synchronize()).rejects.toThrow(DeviceError);
+    await expect(x.read()).rejects.toThrow(DeviceError);
+    other.dispose();
+  });
+});
+
+describe.skipIf(!device)("the WebGPU runtime", () => {
+  let gpu: Gpu | null;
+  let runtime: WebgpuRuntime;
+  beforeAll(async () => {
+    gpu = await findGpu();
+    const adapter = await gpu.requestAdapter();
+    runtime = new WebgpuRuntime(await adapter!.requestDevice());
+  });
+  afterAll(() => {
+    runtime.dispose(new DeviceError("device", "disposed", "the test is over"));
+    gpu = null;
+  });
+
+  it("says which kernel did not compile, and not what came of it", async () => {
+    const out = { storage: runtime.allocate(4), dtype: "u32", strides: [1], offset: 0 } as const;
+    // Without the constant that the kernel is specialised by.
+    runtime.launch({ file: "fill" }, { groups: 1, writes: { out }, numbers: { count: u32(1), value: u32(0) } });
+    const error = await runtime.idle().catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(KernelCompileError);
+    expect(error).toMatchObject({ kernel: "fill.wgsl", source: expect.stringContaining("fn fill(") });
+    expect((error as Error).message).toContain("THREADS");
+    expect(() => runtime.allocate(4)).toThrow(KernelCompileError);
+  });
+});

@@ -1,0 +1,276 @@
+import { DeviceError, KernelCompileError } from "../../errors.ts";
+import type { DType } from "../../tensor.ts";
+import { wgsl } from "./generated/wgsl.ts";
+import { bindArguments, type KernelArguments, type Operand } from "./kernel_arguments.ts";
+import { GpuMemory, type GpuStorage, mapModeRead, usage } from "./memory.ts";
+
+/** Which kernel: a file of this folder, and what it is specialised by. */
+export interface KernelRequest {
+  /** Without extension: `layer_norm`. */
+  readonly file: string;
+  /** The function, if it is not named like the file. */
+  readonly entry?: string;
+  /** Files of functions that it calls. */
+  readonly uses?: readonly string[];
+  readonly constants?: Readonly<Record<string, number | boolean>>;
+}
+
+export interface Launch extends KernelArguments {
+  /** Workgroups, in a row; `workgroup_number` of the prelude counts them. */
+  readonly groups: number;
+}
+
+interface Kernel {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** Bytes of the uniform block of a launch; a multiple of what dynamic offsets are aligned to. */
+const argumentBytes = 512;
+/** More are submitted at once: few enough that the device begins early. */
+const launchesPerSubmit = 128;
+const mostGroupsPerDimension = 65535;
+
+/** What every kernel may call: grids are spread over x and y. */
+const common = `fn workgroup_number(id: vec3<u32>, count: vec3<u32>) -> u32 { return id.y * count.x + id.x; }
+`;
+
+/**
+ * One queue, and what the launchers of this folder need of it: kernels by name, launches, scratch, transfers. All work
+ * runs in the order in which it is enqueued; launches are gathered and submitted together. What fails is thrown by the
+ * next call that waits, and by all after it.
+ */
+export class WebgpuRuntime {
+  readonly memory: GpuMemory;
+  readonly #device: GPUDevice;
+  readonly #kernels = new Map<string, Kernel>();
+  readonly #kept = new Map<string, GpuStorage>();
+  readonly #uniforms: GPUBuffer;
+  readonly #blocks = new Uint8Array(argumentBytes * launchesPerSubmit);
+  readonly #checks = new Set<Promise<void>>();
+  #launches = 0;
+  #encoder: GPUCommandEncoder | null = null;
+  #pass: GPUComputePassEncoder | null = null;
+  #failure: Error | undefined;
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+    this.memory = new GpuMemory(device, () => this.flush());
+    this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      // After the checks: what a kernel that did not compile brings about says less than its own error.
+      const error = deviceError((event as GPUUncapturedErrorEvent).error);
+      this.#check(Promise.all(this.#checks).then(() => this.fail(error)));
+    });
+    device.lost.then(({ reason, message }) => {
+      this.fail(new DeviceError("device", `lost: ${reason}`, message || "the device is lost; open it again"));
+    });
+  }
+
+  /** Enqueues one kernel. */
+  launch(request: KernelRequest, { groups, ...given }: Launch): void {
+    this.mustWork();
+    if (groups === 0) return;
+    const { declarations, buffers, block } = bindArguments(given);
+    const { pipeline, layout } = this.#kernel(request, declarations, buffers);
+    if (this.#launches === launchesPerSubmit) this.flush();
+    this.#blocks.set(new Uint8Array(block), this.#launches * argumentBytes);
+    const bindGroup = this.#device.createBindGroup({
+      layout,
+      entries: [
+        { binding: 0, resource: { buffer: this.#uniforms, size: argumentBytes } },
+        ...buffers.map(({ buffer }, n) => ({ binding: n + 1, resource: { buffer } })),
+      ],
+    });
+    this.#pass ??= this.#commands().beginComputePass();
+    this.#pass.setPipeline(pipeline);
+    this.#pass.setBindGroup(0, bindGroup, [this.#launches * argumentBytes]);
+    const rows = Math.ceil(groups / mostGroupsPerDimension);
+    this.#pass.dispatchWorkgroups(Math.ceil(groups / rows), rows);
+    this.#launches++;
+  }
+
+  /** Submits all that is enqueued. */
+  flush(): void {
+    if (!this.#encoder) return;
+    this.#endPass();
+    // In order: the queue copies the blocks after the launches submitted before have read theirs.
+    const used = this.#launches * argumentBytes;
+    if (used > 0) this.#device.queue.writeBuffer(this.#uniforms, 0, this.#blocks, 0, used);
+    this.#device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = null;
+    this.#launches = 0;
+  }
+
+  /** Bytes, a multiple of 4, into a buffer, in order; `data` may be reused on return. */
+  upload({ buffer }: GpuStorage, offsetBytes: number, data: ArrayBufferView<ArrayBuffer>): void {
+    this.mustWork();
+    if (data.byteLength === 0) return;
+    this.flush();
+    this.#device.queue.writeBuffer(buffer, offsetBytes, data.buffer, data.byteOffset, data.byteLength);
+  }
+
+  /** A copy of bytes, once all enqueued work has run. */
+  async download({ buffer }: GpuStorage, offsetBytes: number, bytes: number): Promise<ArrayBuffer> {
+    this.mustWork();
+    const staging = this.#device.createBuffer({ size: bytes, usage: usage.mapRead | usage.copyTarget });
+    this.#endPass();
+    this.#commands().copyBufferToBuffer(buffer, offsetBytes, staging, 0, bytes);
+    this.flush();
+    try {
+      await staging.mapAsync(mapModeRead);
+      await this.#checked();
+      return staging.getMappedRange().slice(0);
+    } catch (error) {
+      await this.#checked();
+      throw error instanceof DeviceError ? error : deviceError(error as Error);
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  /** Resolves when all enqueued work has run. @throws DeviceError, KernelCompileError if any of it failed */
+  async idle(): Promise<void> {
+    this.mustWork();
+    this.flush();
+    await this.#device.queue.onSubmittedWorkDone();
+    await this.#checked();
+  }
+
+  allocate(bytes: number): GpuStorage {
+    this.mustWork();
+    return this.memory.allocate(bytes);
+  }
+
+  release(storage: GpuStorage): void {
+    if (!this.#failure) this.memory.release(storage);
+  }
+
+  /** Runs `use` with memory that is its own until it returns, contents undefined: work runs in order. */
+  withScratch(count: number, dtype: DType | "u32", use: (scratch: Operand) => void): void {
+    const storage = this.allocate(4 * count);
+    try {
+      use({ storage, dtype, strides: [1], offset: 0 });
+    } finally {
+      this.release(storage);
+    }
+  }
+
+  /** A small table of constants, made at the first call with this key and kept as long as the device. */
+  table(key: string, make: () => Uint32Array<ArrayBuffer>): Operand {
+    let storage = this.#kept.get(key);
+    if (!storage) {
+      const data = make();
+      const buffer = this.#device.createBuffer({ size: data.byteLength, usage: usage.storage | usage.copyTarget });
+      storage = { buffer, bytes: data.byteLength };
+      this.upload(storage, 0, data);
+      this.#kept.set(key, storage);
+    }
+    return { storage, dtype: "u32", strides: [1], offset: 0 };
+  }
+
+  /** Makes every later call throw `error`. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+  }
+
+  mustWork(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  dispose(reason: Error): void {
+    this.fail(reason);
+    this.#pass = null;
+    this.#encoder = null;
+    this.#device.destroy();
+  }
+
+  #commands(): GPUCommandEncoder {
+    this.#encoder ??= this.#device.createCommandEncoder();
+    return this.#encoder;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = null;
+  }
+
+  async #checked(): Promise<void> {
+    await Promise.all(this.#checks);
+    this.mustWork();
+  }
+
+  #kernel(
+    { file, entry = file, uses = [], constants = {} }: KernelRequest,
+    declarations: string,
+    buffers: readonly { isWritten: boolean }[],
+  ): Kernel {
+    const prelude = Object.entries(constants).map(([name, value]) =>
+      typeof value === "boolean" ? `const ${name}: bool = ${value};` : `const ${name}: u32 = ${value}u;`,
+    );
+    const specialised = [...prelude, declarations].join("\n");
+    const key = `${file} ${entry}\n${specialised}`;
+    const known = this.#kernels.get(key);
+    if (known) return known;
+    const code = [specialised, common, ...[...uses, file].map((name) => wgsl[name]!)].join("\n");
+    const kernel = this.#compile({ file, entry, code, buffers });
+    this.#kernels.set(key, kernel);
+    return kernel;
+  }
+
+  #compile({ file, entry, code, buffers }: Source): Kernel {
+    const device = this.#device;
+    device.pushErrorScope("validation");
+    const compute = 4;
+    const module = device.createShaderModule({ label: file, code });
+    const layout = device.createBindGroupLayout({
+      entries: [
+        { binding: 0, visibility: compute, buffer: { type: "uniform", hasDynamicOffset: true } },
+        ...buffers.map(({ isWritten }, n) => ({
+          binding: n + 1,
+          visibility: compute,
+          buffer: { type: isWritten ? ("storage" as const) : ("read-only-storage" as const) },
+        })),
+      ],
+    });
+    const pipeline = device.createComputePipeline({
+      label: `${file} ${entry}`,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: entry },
+    });
+    this.#check(
+      device.popErrorScope().then((error) => {
+        if (error) this.fail(new KernelCompileError(`${file}.wgsl`, error.message, numbered(code)));
+      }),
+    );
+    return { pipeline, layout };
+  }
+
+  /** Has calls that wait wait for this too. */
+  #check(work: Promise<void>): void {
+    // It fails only if the device is lost, which says more.
+    const check: Promise<void> = work.catch(() => {}).finally(() => this.#checks.delete(check));
+    this.#checks.add(check);
+  }
+}
+
+interface Source {
+  readonly file: string;
+  readonly entry: string;
+  readonly code: string;
+  readonly buffers: readonly { isWritten: boolean }[];
+}
+
+function numbered(code: string): string {
+  return code
+    .split("\n")
+    .map((line, n) => `${String(n + 1).padStart(4)}  ${line}`)
+    .join("\n");
+}
+
+function deviceError(error: Error | GPUError): DeviceError {
+  const code = error.constructor.name;
+  const firstLine = error.message.split("\n")[0]!.replace(/\.$/, "");
+  return new DeviceError("webgpu", code, code === "GPUOutOfMemoryError" ? `out of memory: ${firstLine}` : firstLine);
+}
