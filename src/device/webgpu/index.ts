@@ -16,8 +16,6 @@ const wantedLimits = [
   "maxComputeInvocationsPerWorkgroup",
   "maxComputeWorkgroupSizeX",
 ] as const;
-/** Elements are counted in 32 bits, and some drivers count bytes so. */
-const mostBytes = 2 ** 31 - 4;
 
 /**
  * Opens a GPU through WebGPU: in Node through Dawn, in a page through the browser. Computes in f32.
@@ -54,10 +52,9 @@ export class WebgpuDevice extends Device {
     const { description, vendor, architecture, device: name } = adapter.info;
     const facts = [description || name, vendor, architecture].filter((fact) => fact !== "");
     this.description = `webgpu (${facts.join(", ") || "a GPU that the browser does not name"})`;
-    const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
     this.capabilities = {
       floatTypes: ["f32"],
-      maxTensorBytes: Math.min(maxBufferSize, maxStorageBufferBindingSize, mostBytes),
+      maxTensorBytes: runtime.memory.maxBytes,
       deterministic: true,
       chunkBytes: 2 ** 27,
     };

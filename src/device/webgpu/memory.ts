@@ -11,6 +11,8 @@ export const mapModeRead = 1;
 
 const storageUsage = usage.storage | usage.copySource | usage.copyTarget;
 const smallestBytes = 256;
+/** Elements are counted in 32 bits, and some drivers count bytes so. */
+const mostBytes = 2 ** 31 - 4;
 /** Idle buffers are kept up to this, or up to what is in use if that is more. */
 const idleBytesKept = 2 ** 28;
 
@@ -21,6 +23,8 @@ const idleBytesKept = 2 ** 28;
 export class GpuMemory {
   bytes = 0;
   peakBytes = 0;
+  /** The largest tensor. */
+  readonly maxBytes: number;
   readonly #device: GPUDevice;
   readonly #flush: () => void;
   readonly #idle = new Map<number, GPUBuffer[]>();
@@ -30,10 +34,12 @@ export class GpuMemory {
   constructor(device: GPUDevice, flush: () => void) {
     this.#device = device;
     this.#flush = flush;
+    const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+    this.maxBytes = Math.min(maxBufferSize, maxStorageBufferBindingSize, mostBytes);
   }
 
   allocate(bytes: number): GpuStorage {
-    const size = sizeClass(bytes);
+    const size = this.#sizeOf(bytes);
     const buffer = this.#idle.get(size)?.pop();
     if (buffer) this.#idleBytes -= size;
     this.bytes += size;
@@ -42,13 +48,17 @@ export class GpuMemory {
   }
 
   release({ buffer, bytes }: GpuStorage): void {
-    const size = sizeClass(bytes);
+    const size = this.#sizeOf(bytes);
     this.bytes -= size;
     const others = this.#idle.get(size);
     if (others) others.push(buffer);
     else this.#idle.set(size, [buffer]);
     this.#idleBytes += size;
     if (this.#idleBytes > Math.max(idleBytesKept, this.bytes)) this.#trim();
+  }
+
+  #sizeOf(bytes: number): number {
+    return Math.max(bytes, Math.min(sizeClass(bytes), this.maxBytes));
   }
 
   /** Destroys all idle buffers. */

@@ -1,4 +1,4 @@
-import { DeviceError, KernelCompileError } from "../../errors.ts";
+import { DeviceError, KernelCompileError, UnsupportedError } from "../../errors.ts";
 import type { DType } from "../../tensor.ts";
 import { wgsl } from "./generated/wgsl.ts";
 import { bindArguments, type KernelArguments, type Operand } from "./kernel_arguments.ts";
@@ -221,6 +221,10 @@ export class WebgpuRuntime {
 
   #compile({ file, entry, code, buffers }: Source): Kernel {
     const device = this.#device;
+    const { maxStorageBuffersPerShaderStage: most } = device.limits;
+    if (buffers.length > most) {
+      throw new UnsupportedError(entry, `the GPU must bind ${buffers.length} buffers at once`, `${most}`);
+    }
     device.pushErrorScope("validation");
     const compute = 4;
     const module = device.createShaderModule({ label: file, code });
