@@ -68,9 +68,9 @@ command -v node > /dev/null || echo "setup.sh: there must be a Node, found none.
  * @param folder new, empty, or packed before
  * @param withNode whether to add this machine's Node
  * @param level how hard xz tries, 0 to 9
- * @returns bytes of each part and of all
+ * @returns a promise of the bytes of each part and of all
  */
-export function packGpu({ folder, withNode, level = 6 }) {
+export async function packGpu({ folder, withNode, level = 6 }) {
   if (!existsSync(join(root, "dist/cli/main.js")))
     throw new Error("pack-gpu: dist/ must be built, found none. Run npm run setup.");
   // Nothing is removed that this script did not make.
@@ -86,6 +86,8 @@ export function packGpu({ folder, withNode, level = 6 }) {
   writeFileSync(join(folder, "modules.tar.xz"), packModules(level));
   if (withNode) writeFileSync(join(folder, "node.xz"), xz(readFileSync(process.execPath), level));
   writeFileSync(join(folder, "setup.sh"), setup);
+  // Not before: where there is no build, the error above says so.
+  const { sourceCommit } = await import("../dist/cli/machine.js");
   const commit = sourceCommit();
   // Read by the commands that record what they measured: there is no checkout on the host.
   if (commit) writeFileSync(join(folder, "commit"), `${commit}\n`);
@@ -127,15 +129,6 @@ function xz(input, level) {
   return stdout;
 }
 
-/** As src/cli/machine.ts tells it. */
-function sourceCommit() {
-  const git = (...args) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
-  const head = git("rev-parse", "--short=10", "HEAD");
-  if (head.status !== 0) return null;
-  const isClean = git("status", "--porcelain", "--untracked-files=no").stdout.trim() === "";
-  return head.stdout.trim() + (isClean ? "" : "+");
-}
-
 function sizes(folder) {
   const bytesOf = (path) => {
     const stat = statSync(path);
@@ -151,7 +144,7 @@ if (process.argv[1] && fileURLToPath(import.meta.url) === resolve(process.argv[1
   const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--node");
   if (unknown) throw new Error(`pack-gpu: flags are --node, got ${unknown}.`);
   const folder = resolve(args.find((arg) => !arg.startsWith("-")) ?? join(root, ".carry/scfa"));
-  const { parts, bytes } = packGpu({ folder, withNode: args.includes("--node") });
+  const { parts, bytes } = await packGpu({ folder, withNode: args.includes("--node") });
   const mib = (n) => `${(n / 2 ** 20).toFixed(2)} MiB`;
   for (const part of parts) console.log(`${mib(part.bytes).padStart(10)}  ${part.name}`);
   console.log(`${mib(bytes).padStart(10)}  ${folder}`);

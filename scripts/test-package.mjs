@@ -56,15 +56,15 @@ try {
   console.log(answer);
 
   console.log(run("npx", ["--no-install", "scfa", "info"]).trim());
-  tryGpuFolder();
+  await tryGpuFolder();
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
 
 /** Every command that a GPU host is for, small and on the CPU, with nothing on the PATH but what setup.sh puts there. */
-function tryGpuFolder() {
+async function tryGpuFolder() {
   const [made, moved] = [join(folder, "made"), join(folder, "elsewhere/scfa")];
-  const { bytes } = packGpu({ folder: made, withNode: true, level: 0 });
+  const { bytes } = await packGpu({ folder: made, withNode: true, level: 0 });
   mkdirSync(join(folder, "elsewhere"));
   cpSync(made, moved, { recursive: true });
   rmSync(made, { recursive: true });

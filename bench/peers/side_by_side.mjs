@@ -9,10 +9,11 @@
 //   --device    of scfa; default cuda      --dtype   default bf16      --batch, --heads, --head-dimension   of attention; default 4, 48, 64
 //   --out       default bench/results/side_by_side.jsonl       --python, --scfa   the programs
 import { spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { sourceCommit } from "../../dist/cli/machine.js";
 import { attentionTables, trainTable } from "./tables.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -156,16 +157,6 @@ function run(command) {
 const machine = spawnSync("nvidia-smi", ["--query-gpu=name,driver_version", "--format=csv,noheader"], {
   encoding: "utf8",
 });
-/** As a packed folder says it, or the checkout. */
-function sourceCommit() {
-  const packed = join(here, "../../commit");
-  if (existsSync(packed)) return readFileSync(packed, "utf8").trim();
-  const git = (...args) => spawnSync("git", args, { cwd: here, encoding: "utf8" });
-  const head = git("rev-parse", "--short=10", "HEAD");
-  if (head.status !== 0) return null;
-  const isClean = git("status", "--porcelain", "--untracked-files=no").stdout.trim() === "";
-  return head.stdout.trim() + (isClean ? "" : "+");
-}
 
 /** The command as another may repeat it: without the places that it was given on this machine. */
 function repeatable(args) {

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { Compiler, Program } from "./nvrtc.ts";
 
 /** Where compiled kernels are kept: `SCFA_CACHE`, else the user's cache folder. */
-export function cacheFolder(): string {
+function cacheFolder(): string {
   return process.env.SCFA_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "scfa", "kernels");
 }
 

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { LibraryHandle } from "koffi";
 import { UnsupportedError } from "../../errors.ts";
 
@@ -112,9 +112,4 @@ function pythonFolders(): string[] {
     knownPythonFolders = [];
   }
   return knownPythonFolders;
-}
-
-/** The folder of a library that was found by its path; undefined where the loader found it. */
-export function folderOf({ path }: Library): string | undefined {
-  return path.includes("/") ? dirname(path) : undefined;
 }
