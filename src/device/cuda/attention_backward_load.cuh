@@ -150,22 +150,24 @@ DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& ma
   const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
   const u32 statsAt = s.stats + ring.stage * STATS_BYTES, full = s.full(ring.stage);
 #if IDENTITY
-  if (threadIdx.x == 0) {
+  if (threadIdx.x < 32) {
     barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
-    barrier_expect(full, 2 * QUERY_BYTES + STATS_BYTES);
-    for (int p = 0; p < PANELS; ++p) {
-      tensor_copy(qTile + p * QUERY_PANEL_BYTES, maps.q, full, p * 64, t.h, m0, t.b);
-      tensor_copy(doutTile + p * QUERY_PANEL_BYTES, maps.dout, full, p * 64, t.h, m0, t.b);
+    if (threadIdx.x == 0) {
+      barrier_expect(full, 2 * QUERY_BYTES);
+      for (int p = 0; p < PANELS; ++p) {
+        tensor_copy(qTile + p * QUERY_PANEL_BYTES, maps.q, full, p * 64, t.h, m0, t.b);
+        tensor_copy(doutTile + p * QUERY_PANEL_BYTES, maps.dout, full, p * 64, t.h, m0, t.b);
+      }
     }
-    bulk_copy(statsAt, stats, STATS_BYTES, full);
   }
 #else
   barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
   const View& from = side ? a.dout : a.q;
   rows.gather<PANELS, QUERY_PANEL_BYTES>(side ? doutTile : qTile, view_head<u16>(from, t.b, t.h), from.row);
-  if (threadIdx.x < STATS_BYTES / 16) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
-  arrive_when_copied(full);
 #endif
+  static_assert(STATS_BYTES == 32 * 16, "a warp copies the stats");
+  if (threadIdx.x < 32) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
+  if (!IDENTITY || threadIdx.x < 32) arrive_when_copied(full);
 }
 
 DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {

@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   const Shared s(memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; ++i) {
-      barrier_init(s.full(i), IDENTITY ? 1 : 128);
+      barrier_init(s.full(i), IDENTITY ? 1 + 32 : 128);  // tensor copies, and a warp's of the stats
       barrier_init(s.empty(i), CONSUMER_WARPS);
     }
     for (int i = 0; i < KEY_BUFFERS; ++i) {

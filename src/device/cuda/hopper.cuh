@@ -54,10 +54,6 @@ DEVICE void tensor_copy(u32 to, const TensorMap* map, u32 barrier, int feature, 
       "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::
           "r"(to), "l"(map), "r"(barrier), "r"(feature), "r"(head), "r"(position), "r"(batch) : "memory");
 }
-DEVICE void bulk_copy(u32 to, const void* from, int bytes, u32 barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-               "l"(from), "r"(bytes), "r"(barrier) : "memory");
-}
 
 /** Adds four f32 to global memory, no value back. */
 DEVICE void reduce_add4(float* to, float x, float y, float z, float w) {
