@@ -1,5 +1,4 @@
 import type { DType, Tensor } from "../../tensor.ts";
-import type { Ops } from "../ops.ts";
 import { bits, type NumberField, type Operand, u32 } from "./kernel_arguments.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
@@ -12,9 +11,10 @@ interface Dimension {
   readonly outStep: number;
 }
 
-/** See `Ops.copy`: any strides, any dtype of four bytes. */
-export function copy(runtime: WebgpuRuntime, { x, out }: Parameters<Ops["copy"]>[0]): void {
-  if (x.size > 0) copyDimensions(runtime, bits(x), bits(out), collapse(x, out));
+/** See `Ops.copy`; float types may differ, and are then rounded. */
+export function copy(runtime: WebgpuRuntime, { x, out }: { x: Tensor<DType>; out: Tensor<DType> }): void {
+  const [from, to] = x.dtype === out.dtype ? [bits(x), bits(out)] : [x, out];
+  if (x.size > 0) copyDimensions(runtime, from, to, collapse(x, out));
 }
 
 /** As few dimensions as do. */

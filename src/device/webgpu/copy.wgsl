@@ -1,4 +1,4 @@
-// copy: out = x, between any two layouts, by bits.
+// copy: out = x, between any two layouts: by bits, or rounded where the types differ.
 // Inputs:  x; output: out; both of four dimensions with sizes (_, size1, size2, size3).
 // Numbers: count (elements), size1 .. size3, x_step0 .. x_step3, out_step0 .. out_step3 (elements between neighbours).
 // Grid:    ceil(count / THREADS) workgroups; a thread owns an element.

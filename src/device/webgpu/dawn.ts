@@ -3,6 +3,9 @@ import { UnsupportedError } from "../../errors.ts";
 /** Where adapters come from; must stay referenced while anything made from it lives. */
 export type Gpu = Pick<GPU, "requestAdapter">;
 
+/** Without these Dawn offers neither subgroup matrices nor, on NVIDIA, f16. */
+const dawnOptions = ["enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia"];
+
 /**
  * WebGPU in Node: Dawn, from the package `webgpu`. In what a bundler makes for pages navigator_gpu.ts stands for this
  * file: package.json's `browser` field says so.
@@ -11,7 +14,7 @@ export type Gpu = Pick<GPU, "requestAdapter">;
 export async function findGpu(): Promise<Gpu> {
   try {
     const { create } = await import("webgpu");
-    return create([]) as unknown as Gpu;
+    return create(dawnOptions) as unknown as Gpu;
   } catch (error) {
     const why = error instanceof Error ? error.message.split("\n")[0]! : String(error);
     throw new UnsupportedError("openDevice", "WebGPU in Node needs the package webgpu", why, "Install webgpu.");

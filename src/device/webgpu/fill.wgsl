@@ -1,6 +1,6 @@
 // fill: every element becomes one value.
-// Output:  out [count], as bits.
-// Numbers: count, value (the bits).
+// Output:  out [count], as bits, f16 as numbers.
+// Numbers: count, value (likewise).
 // Grid:    ceil(count / THREADS) workgroups; a thread owns an element.
 // Set by the launcher: THREADS.
 @compute @workgroup_size(THREADS)

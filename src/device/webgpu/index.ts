@@ -6,6 +6,13 @@ import { findGpu, type Gpu } from "./dawn.ts";
 import type { GpuStorage } from "./memory.ts";
 import { webgpuOps } from "./ops.ts";
 import { WebgpuRuntime } from "./runtime.ts";
+import { type Tier, tierFeatures, tiers } from "./tier.ts";
+
+const tierNames: Readonly<Record<Tier, string>> = {
+  f32: "f32",
+  subgroups: "f16, subgroups",
+  matrices: "f16, subgroup matrices",
+};
 
 /** Limits that are asked for as far as the adapter has them. */
 const wantedLimits = [
@@ -17,23 +24,40 @@ const wantedLimits = [
   "maxComputeWorkgroupSizeX",
 ] as const;
 
+export interface WebgpuOptions {
+  /** The highest tier to use; the GPU's highest if left out. */
+  readonly tier?: Tier;
+}
+
 /**
- * Opens a GPU through WebGPU: in Node through Dawn, in a page through the browser. Computes in f32.
- * @throws UnsupportedError if there is no WebGPU here, or no GPU behind it
+ * Opens a GPU through WebGPU: in Node through Dawn, in a page through the browser.
+ * @throws UnsupportedError if there is no WebGPU here, no GPU behind it, or if it has not the tier asked for
  */
-export async function openWebgpuDevice(): Promise<WebgpuDevice> {
+export async function openWebgpuDevice({ tier: wanted }: WebgpuOptions = {}): Promise<WebgpuDevice> {
   const gpu = await findGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     const fix = "Install the driver of a GPU, with Vulkan, Metal or Direct3D 12.";
     throw new UnsupportedError("openDevice", "WebGPU must find a GPU", "no adapter", fix);
   }
+  const tier = wanted ?? [...tiers].reverse().find((candidate) => missing(adapter, candidate).length === 0)!;
+  const lacks = missing(adapter, tier);
+  if (lacks.length > 0) {
+    const fix = "Leave the tier out to use the GPU's highest.";
+    throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${lacks.join(", ")}`, fix);
+  }
+  const requiredFeatures = tierFeatures[tier] as GPUFeatureName[];
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   try {
-    return new WebgpuDevice({ gpu, adapter, device: await adapter.requestDevice({ requiredLimits }) });
+    const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+    return new WebgpuDevice({ gpu, adapter, device, tier });
   } catch (error) {
     throw new DeviceError("requestDevice", "refused", error instanceof Error ? error.message : String(error));
   }
+}
+
+function missing({ features }: GPUAdapter, tier: Tier): string[] {
+  return tierFeatures[tier].filter((name) => !features.has(name));
 }
 
 /** Tensors in buffers of a GPU, ops as compute shaders in one queue. Opened by `openWebgpuDevice`. */
@@ -44,16 +68,16 @@ export class WebgpuDevice extends Device {
   /** Dawn ends with it, and Node does not while it is referenced. */
   #gpu: Gpu | null;
 
-  constructor({ gpu, adapter, device }: { gpu: Gpu; adapter: GPUAdapter; device: GPUDevice }) {
-    const runtime = new WebgpuRuntime(device);
+  constructor({ gpu, adapter, device, tier }: { gpu: Gpu; adapter: GPUAdapter; device: GPUDevice; tier: Tier }) {
+    const runtime = new WebgpuRuntime(device, tier);
     super(webgpuOps(runtime));
     this.#runtime = runtime;
     this.#gpu = gpu;
     const { description, vendor, architecture, device: name } = adapter.info;
     const facts = [description || name, vendor, architecture].filter((fact) => fact !== "");
-    this.description = `webgpu (${facts.join(", ") || "a GPU that the browser does not name"})`;
+    this.description = `webgpu (${facts.join(", ") || "a GPU that the browser does not name"}; ${tierNames[tier]})`;
     this.capabilities = {
-      floatTypes: ["f32"],
+      floatTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
       maxTensorBytes: runtime.memory.maxBytes,
       deterministic: true,
       chunkBytes: 2 ** 27,
@@ -74,22 +98,37 @@ export class WebgpuDevice extends Device {
   }
 
   protected override upload(target: Tensor<DType>, data: Float32Array | Int32Array | Uint16Array): void {
-    const width = fourBytes("write", target);
-    this.#runtime.upload(target.storage as GpuStorage, target.offset * width, asPlain(data));
+    if (data.length === 0) {
+      this.#runtime.mustWork();
+      return;
+    }
+    const plain = asPlain(data);
+    if (bytesPerElement[target.dtype] === 4) {
+      this.#runtime.upload(target.storage as GpuStorage, target.offset * 4, plain);
+      return;
+    }
+    // Rounding is the GPU's work, and it copies no odd number of halves: both pass through a tensor of their own.
+    const dtype = data instanceof Float32Array ? "f32" : target.dtype;
+    const values = this.empty(target.shape, dtype);
+    try {
+      this.#runtime.upload(values.storage as GpuStorage, 0, data instanceof Uint16Array ? evenLength(data) : plain);
+      copy(this.#runtime, { x: values, out: target });
+    } finally {
+      values.dispose();
+    }
   }
 
   protected override async download(source: Tensor<DType>): Promise<Float32Array | Int32Array> {
-    const width = fourBytes("read", source);
-    const { size, dtype } = source;
+    const { size, dtype, shape } = source;
     let bytes = new ArrayBuffer(0);
     if (size === 0) this.#runtime.mustWork();
-    else if (source.isContiguous) {
-      bytes = await this.#runtime.download(source.storage as GpuStorage, source.offset * width, size * width);
+    else if (source.isContiguous && dtype !== "f16") {
+      bytes = await this.#runtime.download(source.storage as GpuStorage, source.offset * 4, size * 4);
     } else {
-      const values = this.empty(source.shape, dtype);
+      const values = this.empty(shape, dtype === "i32" ? "i32" : "f32");
       try {
         copy(this.#runtime, { x: source, out: values });
-        bytes = await this.#runtime.download(values.storage as GpuStorage, 0, size * width);
+        bytes = await this.#runtime.download(values.storage as GpuStorage, 0, size * 4);
       } finally {
         values.dispose();
       }
@@ -108,9 +147,11 @@ export class WebgpuDevice extends Device {
   }
 }
 
-function fourBytes(op: string, { dtype }: Tensor<DType>): number {
-  if (dtype === "f32" || dtype === "i32") return bytesPerElement[dtype];
-  throw new UnsupportedError(op, "tensors are f32 or i32 on this device", dtype, "Use f32.");
+/** With one half more where their number is odd. */
+function evenLength(halves: Uint16Array): ArrayBufferView<ArrayBuffer> {
+  const even = new Uint16Array(halves.length + (halves.length % 2));
+  even.set(halves);
+  return even;
 }
 
 /** The same bytes, in memory that is not shared: WebGPU takes no other. */

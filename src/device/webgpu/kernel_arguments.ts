@@ -20,9 +20,9 @@ export const u32 = (value: number): NumberField => ({ type: "u32", value });
 export const i32 = (value: number): NumberField => ({ type: "i32", value });
 export const f32 = (value: number): NumberField => ({ type: "f32", value });
 
-/** The operand's elements as bits, whichever of the types of four bytes they have. */
+/** The operand's elements as bits, if they have four bytes; as they are if they have two. */
 export function bits(operand: Operand): Operand {
-  elementOf(operand);
+  if (elementOf(operand) === "f16") return operand;
   const { storage, strides, offset } = operand;
   return { storage, strides, offset, dtype: "u32" };
 }
@@ -51,7 +51,7 @@ export interface BoundArguments {
 
 /**
  * Declares, for every operand, `load_NAME(i)`, for those written also `store_NAME(i, value)`, with i in elements from
- * the operand's first; `HAS_NAME`, false where it is null; and, if it has dimensions before the last, `row_NAME(...)`,
+ * the operand's first, and values of f16 as f32: kernels compute in f32 whatever the tensors hold; `HAS_NAME`, false where it is null; and, if it has dimensions before the last, `row_NAME(...)`,
  * the element at which the row of these indices begins. Numbers are `args.NAME`. Every buffer is bound once, however
  * many operands lie in it: WebGPU takes no writable buffer twice.
  */
@@ -100,9 +100,9 @@ function snakeCase(name: string): string {
   return /^[A-Z]/.test(name) ? name : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-function elementOf({ dtype }: Operand): "f32" | "i32" | "u32" {
-  if (dtype === "f32" || dtype === "i32" || dtype === "u32") return dtype;
-  throw new UnsupportedError("webgpu", "tensors are f32 or i32 on this device", dtype, "Use f32.");
+function elementOf({ dtype }: Operand): "f32" | "f16" | "i32" | "u32" {
+  if (dtype !== "bf16") return dtype;
+  throw new UnsupportedError("webgpu", "tensors are f32, f16 or i32 on this device", dtype, "Use f16.");
 }
 
 /** So that what is never reached compiles; where a kernel asks for a row, what may be absent is a table [B,H,T]. */
@@ -124,8 +124,9 @@ interface Declared {
 
 function presentOperand({ name, type, rank, buffer, isWritten }: Declared): string[] {
   const place = `${buffer}[args.${name}_offset + i]`;
-  const lines = [`fn load_${name}(i: u32) -> ${type} { return ${place}; }`];
-  if (isWritten) lines.push(`fn store_${name}(i: u32, value: ${type}) { ${place} = value; }`);
+  const seen = type === "f16" ? "f32" : type;
+  const lines = [`fn load_${name}(i: u32) -> ${seen} { return ${seen}(${place}); }`];
+  if (isWritten) lines.push(`fn store_${name}(i: u32, value: ${seen}) { ${place} = ${type}(value); }`);
   if (rank > 0) {
     const axes = Array.from({ length: rank }, (_, axis) => axis);
     const start = axes.map((axis) => `i${axis} * args.${name}_stride${axis}`).join(" + ");

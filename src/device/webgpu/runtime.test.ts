@@ -69,7 +69,7 @@ describe.skipIf(!device)("the WebGPU runtime", () => {
   beforeAll(async () => {
     gpu = await findGpu();
     const adapter = await gpu.requestAdapter();
-    runtime = new WebgpuRuntime(await adapter!.requestDevice());
+    runtime = new WebgpuRuntime(await adapter!.requestDevice(), "f32");
   });
   afterAll(() => {
     runtime.dispose(new DeviceError("device", "disposed", "the test is over"));

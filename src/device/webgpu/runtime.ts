@@ -1,8 +1,9 @@
 import { DeviceError, KernelCompileError, UnsupportedError } from "../../errors.ts";
-import type { DType } from "../../tensor.ts";
+import { bytesPerElement, type DType } from "../../tensor.ts";
 import { wgsl } from "./generated/wgsl.ts";
 import { bindArguments, type KernelArguments, type Operand } from "./kernel_arguments.ts";
 import { GpuMemory, type GpuStorage, mapModeRead, usage } from "./memory.ts";
+import { type Tier, tierEnables } from "./tier.ts";
 
 /** Which kernel: a file of this folder, and what it is specialised by. */
 export interface KernelRequest {
@@ -53,7 +54,11 @@ export class WebgpuRuntime {
   #pass: GPUComputePassEncoder | null = null;
   #failure: Error | undefined;
 
-  constructor(device: GPUDevice) {
+  /** @param tier what the kernels may use; the device has its features */
+  constructor(
+    device: GPUDevice,
+    readonly tier: Tier,
+  ) {
     this.#device = device;
     this.memory = new GpuMemory(device, () => this.flush());
     this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
@@ -149,7 +154,7 @@ export class WebgpuRuntime {
 
   /** Runs `use` with memory that is its own until it returns, contents undefined: work runs in order. */
   withScratch(count: number, dtype: DType | "u32", use: (scratch: Operand) => void): void {
-    const storage = this.allocate(4 * count);
+    const storage = this.allocate((dtype === "u32" ? 4 : bytesPerElement[dtype]) * count);
     try {
       use({ storage, dtype, strides: [1], offset: 0 });
     } finally {
@@ -213,7 +218,9 @@ export class WebgpuRuntime {
     const key = `${file} ${entry}\n${specialised}`;
     const known = this.#kernels.get(key);
     if (known) return known;
-    const code = [specialised, common, ...[...uses, file].map((name) => wgsl[name]!)].join("\n");
+    const code = [tierEnables[this.tier], specialised, common, ...[...uses, file].map((name) => wgsl[name]!)].join(
+      "\n",
+    );
     const kernel = this.#compile({ file, entry, code, buffers });
     this.#kernels.set(key, kernel);
     return kernel;
