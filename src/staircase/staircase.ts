@@ -25,6 +25,8 @@ export interface Staircase {
   readonly qLo: Tensor<"i32">;
   /** One past the last query place that sees each key, i32 [B|1, H|1, Tk]. */
   readonly qHi: Tensor<"i32">;
+  /** What all of these are views of, if they are. */
+  readonly memory?: Tensor<"i32">;
 }
 
 /** A staircase of one head as plain data, for the host: what the checks, the plans and the oracle work on. */

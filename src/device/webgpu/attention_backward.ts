@@ -1,50 +1,64 @@
 import type { Tensor } from "../../tensor.ts";
 import type { Ops } from "../ops.ts";
-import { attentionSizes, columnTables, staircaseTables, tile } from "./attention_args.ts";
+import { withAlignedRows } from "./aligned_rows.ts";
+import { attentionForm, attentionGrid, attentionNumbers, columnTables, staircaseTables } from "./attention_args.ts";
 import { attentionDelta } from "./attention_delta.ts";
-import { type Operand, u32 } from "./kernel_arguments.ts";
+import { attentionStats } from "./attention_stats.ts";
+import { type Operand, quads } from "./kernel_arguments.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
 type Args = Parameters<Ops["attentionBackward"]>[0];
 
 /** See `Ops.attentionBackward`. */
 export function attentionBackward(runtime: WebgpuRuntime, args: Args): void {
-  const { q, dout, delta, o } = args;
-  if (delta) {
-    backward(runtime, args, delta);
-    return;
-  }
+  const { q, k, v, lse, delta, o, dout, dq, dk, dv } = args;
   const [B, Tq, H] = q.shape as [number, number, number];
-  runtime.withScratch(B * H * Tq, "f32", (scratch) => {
-    const made: Operand = { ...scratch, strides: [H * Tq, Tq, 1] };
-    attentionDelta(runtime, { o: o as Tensor, dout, delta: made });
-    backward(runtime, args, made);
+  const count = B * H * Tq;
+  runtime.withScratch(delta ? 2 * count : 3 * count, "f32", (scratch) => {
+    const stats: Operand = { ...scratch, strides: [2 * H * Tq, 2 * Tq, 2, 1] };
+    const made: Operand = { ...scratch, offset: 2 * count, strides: [H * Tq, Tq, 1] };
+    if (!delta) attentionDelta(runtime, { o: o as Tensor, dout, delta: made });
+    attentionStats(runtime, { lse, delta: delta ?? made, stats });
+    withAlignedRows(runtime, { reads: { q, k, v, dout }, writes: { dq, dk, dv } }, (aligned) => {
+      backward(runtime, { ...args, ...aligned }, stats);
+    });
   });
 }
 
 /** The two kernels: dq by tiles of queries, dk and dv by tiles of keys. */
-function backward(runtime: WebgpuRuntime, args: Args, delta: Operand): void {
-  const { q, k, v, staircase, lse, dout, accumulateQ = false, accumulateKV = false, dq, dk, dv } = args;
+function backward(runtime: WebgpuRuntime, args: Args, stats: Operand): void {
+  const { q, k, v, staircase, dout, accumulateQ = false, accumulateKV = false, dq, dk, dv } = args;
   const [B, Tq, H] = q.shape as [number, number, number];
   const [, Tk, Hk] = k.shape as [number, number, number];
-  const { numbers, CHUNKS } = attentionSizes(args);
-  const uses = ["attention_tile"];
-  const reads = { q, k, v, dout, lse, delta };
-  const { qRows, kRows, lo, hi } = staircaseTables(staircase);
-  const grid = (heads: number, tiles: number) => ({
-    groups: heads * tiles,
-    numbers: { ...numbers, heads: u32(heads), tiles: u32(tiles) },
+  const launch = (
+    kernel: "attention_backward_queries" | "attention_backward_keys",
+    { heads, rows, accumulates, tables, writes }: Part,
+  ) => {
+    const form = attentionForm(runtime, kernel, q as Tensor);
+    const { file, uses, constants } = form.request;
+    const { groups, numbers } = attentionGrid(heads, rows, form);
+    const reads = { q: form.rows(q), k: form.rows(k), v: form.rows(v), dout: form.rows(dout), stats };
+    runtime.launch(
+      { file, uses, constants: { ...constants, ACCUMULATES: accumulates } },
+      { groups, reads: { ...reads, ...tables }, writes, numbers: { ...attentionNumbers(args), ...numbers } },
+    );
+  };
+  launch("attention_backward_queries", {
+    ...{ heads: B * H, rows: Tq, accumulates: accumulateQ },
+    tables: staircaseTables(staircase),
+    writes: { dq: quads(dq) as Operand },
   });
-  runtime.launch(
-    { file: "attention_backward_queries", uses, constants: { CHUNKS, ACCUMULATES: accumulateQ } },
-    { ...grid(B * H, Math.ceil(Tq / tile)), reads: { ...reads, qRows, kRows, lo, hi }, writes: { dq } },
-  );
-  runtime.launch(
-    { file: "attention_backward_keys", uses, constants: { CHUNKS, ACCUMULATES: accumulateKV } },
-    {
-      ...grid(B * Hk, Math.ceil(Tk / tile)),
-      reads: { ...reads, qRows, kRows, ...columnTables(staircase) },
-      writes: { dk, dv },
-    },
-  );
+  launch("attention_backward_keys", {
+    ...{ heads: B * Hk, rows: Tk, accumulates: accumulateKV },
+    tables: columnTables(staircase),
+    writes: { dk: quads(dk) as Operand, dv: quads(dv) as Operand },
+  });
+}
+
+interface Part {
+  readonly heads: number;
+  readonly rows: number;
+  readonly accumulates: boolean;
+  readonly tables: Record<string, Operand | null>;
+  readonly writes: Record<string, Operand>;
 }

@@ -1,24 +1,33 @@
+import type { Tensor } from "../../tensor.ts";
 import type { Ops } from "../ops.ts";
-import { attentionSizes, staircaseTables, tile } from "./attention_args.ts";
-import { f32, u32 } from "./kernel_arguments.ts";
+import { withAlignedRows } from "./aligned_rows.ts";
+import { attentionForm, attentionGrid, attentionNumbers, staircaseTables } from "./attention_args.ts";
+import { f32, quads } from "./kernel_arguments.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
+type Args = Parameters<Ops["attentionForward"]>[0];
+
 /** See `Ops.attentionForward`. */
-export function attentionForward(runtime: WebgpuRuntime, args: Parameters<Ops["attentionForward"]>[0]): void {
+export function attentionForward(runtime: WebgpuRuntime, args: Args): void {
+  const { q, k, v, o } = args;
+  withAlignedRows(runtime, { reads: { q, k, v }, writes: { o } }, (aligned) =>
+    forward(runtime, { ...args, ...aligned }),
+  );
+}
+
+function forward(runtime: WebgpuRuntime, args: Args): void {
   const { q, k, v, staircase, merge = false, o, lse } = args;
   const [B, Tq, H] = q.shape as [number, number, number];
-  const { numbers, CHUNKS } = attentionSizes(args);
-  const tiles = Math.ceil(Tq / tile);
+  const form = attentionForm(runtime, "attention_forward", q as Tensor);
+  const { file, uses, constants } = form.request;
+  const { groups, numbers } = attentionGrid(B * H, Tq, form);
   runtime.launch(
-    { file: "attention_forward", uses: ["attention_tile"], constants: { CHUNKS, MERGES: merge } },
+    { file, uses: [...uses, "attention_share"], constants: { ...constants, MERGES: merge } },
     {
-      groups: B * H * tiles,
-      reads: { q, k, v, ...staircaseTables(staircase) },
-      writes: { o, lse },
-      numbers: {
-        ...{ ...numbers, heads: u32(B * H), tiles: u32(tiles) },
-        minusInfinity: f32(Number.NEGATIVE_INFINITY),
-      },
+      groups,
+      reads: { q: form.rows(q), k: form.rows(k), v: form.rows(v), ...staircaseTables(staircase) },
+      writes: { o: quads(o), lse },
+      numbers: { ...attentionNumbers(args), ...numbers, minusInfinity: f32(Number.NEGATIVE_INFINITY) },
     },
   );
 }

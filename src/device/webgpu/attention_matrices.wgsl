@@ -1,0 +1,145 @@
+// What the attention kernels on subgroup matrices share. A workgroup of SUBGROUPS subgroups owns a tile of TILE rows, each
+// subgroup OWN of them, and walks along the other side by tiles of WALK rows, which its subgroups share.
+//   A subgroup's own rows are left factors, held in registers; tiles lie in workgroup memory and are right factors, turned
+// for scores (own x walked) and as they are for products (own x features). No lane can see into a matrix, so scores pass
+// through workgroup memory, and come back as weights in f16, left factors again. There lane `lane` owns the four places
+// from 4 * (lane % FOURS) of the rows lane / FOURS + i * ROWS_AT_ONCE, i < LANE_ROWS, of its subgroup's.
+// Constants: BLOCKS (matrices of own rows a subgroup), FEATURES (D in whole matrices), AREAS (scores held at once).
+// Workgroup memory: 16 * (2 * WALK * ROW + SUBGROUPS * AREA) + 8 * SUBGROUPS * AREAS * WEIGHT_AREA bytes.
+const SIDE = 16u;
+const LANES = 32u;
+const SUBGROUPS = 4u;
+const THREADS = SUBGROUPS * LANES;
+const OWN = BLOCKS * SIDE;
+const TILE = SUBGROUPS * OWN;
+const WALK = 32u;
+const NO_ROW = 0xffffffffu;
+const LOG2_E = 1.4426950408889634;
+
+/** Of 16 bytes: 8 halves. A row in workgroup memory is one longer, so that the rows of a matrix meet different banks. */
+const PIECES = FEATURES / 8u;
+const ROW = PIECES + 1u;
+/** Matrices along a row of features, and along a row of scores. */
+const DEPTH = FEATURES / SIDE;
+const COLUMNS = WALK / SIDE;
+
+/** Fours in a row of scores; two more between rows, for the banks. */
+const FOURS = WALK / 4u;
+const SCORE_ROW = FOURS + 2u;
+const SCORE_AREA = OWN * SCORE_ROW;
+/** Also what a subgroup's own rows pass through. */
+const AREA = max(AREAS * SCORE_AREA, OWN * ROW);
+const WEIGHT_AREA = OWN * SCORE_ROW;
+const ROWS_AT_ONCE = LANES / FOURS;
+const LANE_ROWS = OWN / ROWS_AT_ONCE;
+
+alias Left = subgroup_matrix_left<f16, SIDE, SIDE>;
+alias Right = subgroup_matrix_right<f16, SIDE, SIDE>;
+alias Result = subgroup_matrix_result<f32, SIDE, SIDE>;
+/** Own rows by features. */
+alias OwnRows = array<array<Left, DEPTH>, BLOCKS>;
+alias Sums = array<array<Result, DEPTH>, BLOCKS>;
+/** A lane's share of scores. */
+alias Share = array<vec4<f32>, LANE_ROWS>;
+
+/** Two tiles of walked rows, one after the other. */
+var<workgroup> tiles: array<vec4<u32>, 2u * WALK * ROW>;
+var<workgroup> scores: array<vec4<u32>, SUBGROUPS * AREA>;
+var<workgroup> weights: array<vec2<u32>, SUBGROUPS * AREAS * WEIGHT_AREA>;
+
+/** A subgroup, and which of its lanes. */
+struct Place {
+  subgroup: u32,
+  lane: u32,
+}
+
+/** Own rows that stand in the subgroup's scores, ROW pieces a row. */
+fn own_rows(subgroup: u32) -> OwnRows {
+  var rows: OwnRows;
+  for (var block = 0u; block < BLOCKS; block++) {
+    for (var depth = 0u; depth < DEPTH; depth++) {
+      let first = subgroup * AREA + block * SIDE * ROW + 2u * depth;
+      rows[block][depth] = subgroupMatrixLoad<Left, row_major>(&scores, first, ROW);
+    }
+  }
+  return rows;
+}
+
+/** Own rows times the rows of a tile, into the subgroup's scores. */
+fn store_scores(subgroup: u32, area: u32, own: ptr<function, OwnRows>, tile: u32) {
+  for (var column = 0u; column < COLUMNS; column++) {
+    var products: array<Result, BLOCKS>;
+    for (var depth = 0u; depth < DEPTH; depth++) {
+      let first = (tile * WALK + column * SIDE) * ROW + 2u * depth;
+      let right = subgroupMatrixLoad<Right, col_major>(&tiles, first, ROW);
+      for (var block = 0u; block < BLOCKS; block++) {
+        products[block] = subgroupMatrixMultiplyAccumulate((*own)[block][depth], right, products[block]);
+      }
+    }
+    for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, area, block, column, products[block]); }
+  }
+}
+
+fn store_result(subgroup: u32, area: u32, block: u32, column: u32, result: Result) {
+  let first = subgroup * AREA + area * SCORE_AREA + block * SIDE * SCORE_ROW + 4u * column;
+  subgroupMatrixStore<row_major>(&scores, first, result, SCORE_ROW);
+}
+
+/** Adds the weighted rows of a tile. */
+fn add_weighted(subgroup: u32, area: u32, tile: u32, sums: ptr<function, Sums>) {
+  for (var column = 0u; column < COLUMNS; column++) {
+    var left: array<Left, BLOCKS>;
+    for (var block = 0u; block < BLOCKS; block++) {
+      let first = (subgroup * AREAS + area) * WEIGHT_AREA + block * SIDE * SCORE_ROW + 4u * column;
+      left[block] = subgroupMatrixLoad<Left, row_major>(&weights, first, SCORE_ROW);
+    }
+    for (var depth = 0u; depth < DEPTH; depth++) {
+      let first = (tile * WALK + column * SIDE) * ROW + 2u * depth;
+      let right = subgroupMatrixLoad<Right, row_major>(&tiles, first, ROW);
+      for (var block = 0u; block < BLOCKS; block++) {
+        (*sums)[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, (*sums)[block][depth]);
+      }
+    }
+  }
+}
+
+/** The lane's i-th row, of the subgroup's. */
+fn lane_row(at: Place, i: u32) -> u32 { return at.lane / FOURS + i * ROWS_AT_ONCE; }
+/** The first of the lane's four places in a row of a tile. */
+fn lane_place(at: Place) -> u32 { return 4u * (at.lane % FOURS); }
+
+fn score_at(at: Place, area: u32, i: u32) -> u32 {
+  return at.subgroup * AREA + area * SCORE_AREA + lane_row(at, i) * SCORE_ROW + at.lane % FOURS;
+}
+fn lane_scores(at: Place, area: u32, i: u32) -> vec4<f32> { return bitcast<vec4<f32>>(scores[score_at(at, area, i)]); }
+
+fn store_weights(at: Place, area: u32, i: u32, values: vec4<f32>) {
+  let first = (at.subgroup * AREAS + area) * WEIGHT_AREA + lane_row(at, i) * SCORE_ROW;
+  weights[first + at.lane % FOURS] = vec2(pack2x16float(values.xy), pack2x16float(values.zw));
+}
+
+fn load_result(subgroup: u32, block: u32, column: u32) -> Result {
+  let first = subgroup * AREA + block * SIDE * SCORE_ROW + 4u * column;
+  return subgroupMatrixLoad<Result, row_major>(&scores, first, SCORE_ROW);
+}
+
+/** Has the lanes see COLUMNS matrices of a row of sums, from `first` on, as scores. */
+fn show_sums(subgroup: u32, sums: ptr<function, Sums>, first: u32) {
+  for (var column = 0u; column < COLUMNS && first + column < DEPTH; column++) {
+    for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, (*sums)[block][first + column]); }
+  }
+}
+
+fn largest_of_four(x: vec4<f32>) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
+
+/** Combined over the lanes that share a row. */
+fn largest_of_row(value: f32) -> f32 {
+  var most = value;
+  for (var mask = 1u; mask < FOURS; mask *= 2u) { most = max(most, subgroupShuffleXor(most, mask)); }
+  return most;
+}
+fn sum_of_row(value: f32) -> f32 {
+  var sum = value;
+  for (var mask = 1u; mask < FOURS; mask *= 2u) { sum += subgroupShuffleXor(sum, mask); }
+  return sum;
+}
