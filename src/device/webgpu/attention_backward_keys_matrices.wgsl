@@ -97,11 +97,17 @@ fn attention_backward_keys_matrices(
   workgroupBarrier();  // guards the rows: all are written
   load_own_keys(b, hk, at);
   workgroupBarrier();  // guards the scores: the keys stand there
-  var keys = own_rows(subgroup);
+  var keys: OwnRows;
+  for (var block = 0u; block < BLOCKS; block++) {
+    for (var depth = 0u; depth < DEPTH; depth++) { keys[block][depth] = own_at(subgroup, block, depth); }
+  }
   workgroupBarrier();  // guards the scores: the keys have been read
   load_own_values(b, hk, at);
   workgroupBarrier();  // guards the scores: the values stand there
-  var values = own_rows(subgroup);
+  var values: OwnRows;
+  for (var block = 0u; block < BLOCKS; block++) {
+    for (var depth = 0u; depth < DEPTH; depth++) { values[block][depth] = own_at(subgroup, block, depth); }
+  }
 
   var dk: Sums;
   var dv: Sums;
@@ -126,8 +132,28 @@ fn attention_backward_keys_matrices(
       workgroupBarrier();  // guards the tiles: they are loaded
 
       // Scores, and their gradients.
-      store_scores(subgroup, P, &keys, 0u);
-      store_scores(subgroup, DS, &values, 1u);
+      for (var column = 0u; column < COLUMNS; column++) {
+        var products: array<Result, BLOCKS>;
+        for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
+        for (var depth = 0u; depth < DEPTH; depth++) {
+          let right = turned_at(0u, column, depth);
+          for (var block = 0u; block < BLOCKS; block++) {
+            products[block] = subgroupMatrixMultiplyAccumulate(keys[block][depth], right, products[block]);
+          }
+        }
+        for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, P, block, column, products[block]); }
+      }
+      for (var column = 0u; column < COLUMNS; column++) {
+        var products: array<Result, BLOCKS>;
+        for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
+        for (var depth = 0u; depth < DEPTH; depth++) {
+          let right = turned_at(1u, column, depth);
+          for (var block = 0u; block < BLOCKS; block++) {
+            products[block] = subgroupMatrixMultiplyAccumulate(values[block][depth], right, products[block]);
+          }
+        }
+        for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, DS, block, column, products[block]); }
+      }
       workgroupBarrier();  // guards the scores: all are written
       let place = lane_place(at);
       let stats = array(walked[place], walked[place + 1u], walked[place + 2u], walked[place + 3u]);
@@ -149,16 +175,37 @@ fn attention_backward_keys_matrices(
       workgroupBarrier();  // guards the weights: all are written
 
       // Products with dout and with the queries.
-      add_weighted(subgroup, P, 1u, &dv);
-      add_weighted(subgroup, DS, 0u, &dk);
+      for (var column = 0u; column < COLUMNS; column++) {
+        var left: array<Left, BLOCKS>;
+        for (var block = 0u; block < BLOCKS; block++) { left[block] = weights_at(subgroup, P, block, column); }
+        for (var depth = 0u; depth < DEPTH; depth++) {
+          let right = walked_at(1u, column, depth);
+          for (var block = 0u; block < BLOCKS; block++) {
+            dv[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dv[block][depth]);
+          }
+        }
+      }
+      for (var column = 0u; column < COLUMNS; column++) {
+        var left: array<Left, BLOCKS>;
+        for (var block = 0u; block < BLOCKS; block++) { left[block] = weights_at(subgroup, DS, block, column); }
+        for (var depth = 0u; depth < DEPTH; depth++) {
+          let right = walked_at(0u, column, depth);
+          for (var block = 0u; block < BLOCKS; block++) {
+            dk[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dk[block][depth]);
+          }
+        }
+      }
     }
   }
 
   // Store.
-  for (var first = 0u; first < DEPTH; first += COLUMNS) {
-    let d = first * SIDE + lane_place(at);
+  for (var part = 0u; part < PARTS; part++) {
+    let d = part * WALK + lane_place(at);
     workgroupBarrier();  // guards the scores: earlier ones have been read
-    show_sums(subgroup, &dk, first);
+    for (var column = 0u; column < COLUMNS; column++) {
+      let depth = min(part * COLUMNS + column, DEPTH - 1u);
+      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, dk[block][depth]); }
+    }
     workgroupBarrier();  // guards the scores: the sums stand there
     for (var i = 0u; i < LANE_ROWS; i++) {
       let row = rows[subgroup * OWN + lane_row(at, i)];
@@ -169,7 +216,10 @@ fn attention_backward_keys_matrices(
       store_dk(to, value);
     }
     workgroupBarrier();  // guards the scores: those of dk have been read
-    show_sums(subgroup, &dv, first);
+    for (var column = 0u; column < COLUMNS; column++) {
+      let depth = min(part * COLUMNS + column, DEPTH - 1u);
+      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, dv[block][depth]); }
+    }
     workgroupBarrier();  // guards the scores: the sums stand there
     for (var i = 0u; i < LANE_ROWS; i++) {
       let row = rows[subgroup * OWN + lane_row(at, i)];

@@ -89,11 +89,17 @@ fn attention_backward_queries_matrices(
   let walked = workgroupUniformLoad(&walk);
   load_own_queries(b, h, at);
   workgroupBarrier();  // guards the scores: the queries stand there
-  var queries = own_rows(subgroup);
+  var queries: OwnRows;
+  for (var block = 0u; block < BLOCKS; block++) {
+    for (var depth = 0u; depth < DEPTH; depth++) { queries[block][depth] = own_at(subgroup, block, depth); }
+  }
   workgroupBarrier();  // guards the scores: the queries have been read
   load_own_gradients(b, h, at);
   workgroupBarrier();  // guards the scores: the gradients stand there
-  var gradients = own_rows(subgroup);
+  var gradients: OwnRows;
+  for (var block = 0u; block < BLOCKS; block++) {
+    for (var depth = 0u; depth < DEPTH; depth++) { gradients[block][depth] = own_at(subgroup, block, depth); }
+  }
   var stats: array<vec2<f32>, LANE_ROWS>;  // logarithm of the row's sum, to base 2, and delta
   for (var i = 0u; i < LANE_ROWS; i++) {
     let row = rows[subgroup * OWN + lane_row(at, i)];
@@ -109,7 +115,17 @@ fn attention_backward_queries_matrices(
     workgroupBarrier();  // guards the tiles: they are loaded
 
     // Scores.
-    store_scores(subgroup, 0u, &queries, 0u);
+    for (var column = 0u; column < COLUMNS; column++) {
+      var products: array<Result, BLOCKS>;
+      for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
+      for (var depth = 0u; depth < DEPTH; depth++) {
+        let right = turned_at(0u, column, depth);
+        for (var block = 0u; block < BLOCKS; block++) {
+          products[block] = subgroupMatrixMultiplyAccumulate(queries[block][depth], right, products[block]);
+        }
+      }
+      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, products[block]); }
+    }
     workgroupBarrier();  // guards the scores: all are written
     var share: Share;
     for (var i = 0u; i < LANE_ROWS; i++) {
@@ -118,7 +134,17 @@ fn attention_backward_queries_matrices(
 
     // Their gradients.
     workgroupBarrier();  // guards the scores: all have been read
-    store_scores(subgroup, 0u, &gradients, 1u);
+    for (var column = 0u; column < COLUMNS; column++) {
+      var products: array<Result, BLOCKS>;
+      for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
+      for (var depth = 0u; depth < DEPTH; depth++) {
+        let right = turned_at(1u, column, depth);
+        for (var block = 0u; block < BLOCKS; block++) {
+          products[block] = subgroupMatrixMultiplyAccumulate(gradients[block][depth], right, products[block]);
+        }
+      }
+      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, products[block]); }
+    }
     workgroupBarrier();  // guards the scores: their gradients stand there
     for (var i = 0u; i < LANE_ROWS; i++) { share[i] *= lane_scores(at, 0u, i) - stats[i].y; }
     if (m0 < walked.z || m0 + WALK > walked.w) {
@@ -132,14 +158,26 @@ fn attention_backward_queries_matrices(
     workgroupBarrier();  // guards the weights: all are written
 
     // Product with the keys.
-    add_weighted(subgroup, 0u, 0u, &dq);
+    for (var column = 0u; column < COLUMNS; column++) {
+      var left: array<Left, BLOCKS>;
+      for (var block = 0u; block < BLOCKS; block++) { left[block] = weights_at(subgroup, 0u, block, column); }
+      for (var depth = 0u; depth < DEPTH; depth++) {
+        let right = walked_at(0u, column, depth);
+        for (var block = 0u; block < BLOCKS; block++) {
+          dq[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dq[block][depth]);
+        }
+      }
+    }
   }
 
   // Store.
-  for (var first = 0u; first < DEPTH; first += COLUMNS) {
-    let d = first * SIDE + lane_place(at);
+  for (var part = 0u; part < PARTS; part++) {
+    let d = part * WALK + lane_place(at);
     workgroupBarrier();  // guards the scores: earlier ones have been read
-    show_sums(subgroup, &dq, first);
+    for (var column = 0u; column < COLUMNS; column++) {
+      let depth = min(part * COLUMNS + column, DEPTH - 1u);
+      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, dq[block][depth]); }
+    }
     workgroupBarrier();  // guards the scores: the sums stand there
     for (var i = 0u; i < LANE_ROWS; i++) {
       let row = rows[subgroup * OWN + lane_row(at, i)];

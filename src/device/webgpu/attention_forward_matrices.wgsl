@@ -85,7 +85,10 @@ fn attention_forward_matrices(
     scores[subgroup * AREA + row * ROW + i % PIECES] = q_piece(b, h, rows[subgroup * OWN + row], i % PIECES);
   }
   workgroupBarrier();  // guards the scores: the queries stand there
-  var own = own_rows(subgroup);
+  var own: OwnRows;
+  for (var block = 0u; block < BLOCKS; block++) {
+    for (var depth = 0u; depth < DEPTH; depth++) { own[block][depth] = own_at(subgroup, block, depth); }
+  }
 
   var sums: Sums;
   var most: array<f32, LANE_ROWS>;
@@ -97,7 +100,17 @@ fn attention_forward_matrices(
     workgroupBarrier();  // guards the tiles: they are loaded
 
     // Scores.
-    store_scores(subgroup, 0u, &own, 0u);
+    for (var column = 0u; column < COLUMNS; column++) {
+      var products: array<Result, BLOCKS>;
+      for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
+      for (var depth = 0u; depth < DEPTH; depth++) {
+        let right = turned_at(0u, column, depth);
+        for (var block = 0u; block < BLOCKS; block++) {
+          products[block] = subgroupMatrixMultiplyAccumulate(own[block][depth], right, products[block]);
+        }
+      }
+      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, products[block]); }
+    }
     workgroupBarrier();  // guards the scores: all are written
     var share: Share;
     for (var i = 0u; i < LANE_ROWS; i++) { share[i] = lane_scores(at, 0u, i) * args.scale_log2; }
@@ -121,16 +134,20 @@ fn attention_forward_matrices(
         most[i] = larger;
         total[i] *= fade[i];
       }
-      for (var first = 0u; first < DEPTH; first += COLUMNS) {
-        show_sums(subgroup, &sums, first);
+      for (var part = 0u; part < PARTS; part++) {
+        for (var column = 0u; column < COLUMNS; column++) {
+          let depth = min(part * COLUMNS + column, DEPTH - 1u);
+          for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, sums[block][depth]); }
+        }
         workgroupBarrier();  // guards the scores: the sums stand there
         for (var i = 0u; i < LANE_ROWS; i++) {
           let place = score_at(at, 0u, i);
           scores[place] = bitcast<vec4<u32>>(bitcast<vec4<f32>>(scores[place]) * fade[i]);
         }
         workgroupBarrier();  // guards the scores: the sums are scaled
-        for (var column = 0u; column < COLUMNS && first + column < DEPTH; column++) {
-          for (var block = 0u; block < BLOCKS; block++) { sums[block][first + column] = load_result(subgroup, block, column); }
+        for (var column = 0u; column < COLUMNS; column++) {
+          let depth = min(part * COLUMNS + column, DEPTH - 1u);
+          for (var block = 0u; block < BLOCKS; block++) { sums[block][depth] = load_result(subgroup, block, column); }
         }
         workgroupBarrier();  // guards the scores: the sums have been read
       }
@@ -144,7 +161,16 @@ fn attention_forward_matrices(
     workgroupBarrier();  // guards the weights: all are written
 
     // Product with the values.
-    add_weighted(subgroup, 0u, 1u, &sums);
+    for (var column = 0u; column < COLUMNS; column++) {
+      var left: array<Left, BLOCKS>;
+      for (var block = 0u; block < BLOCKS; block++) { left[block] = weights_at(subgroup, 0u, block, column); }
+      for (var depth = 0u; depth < DEPTH; depth++) {
+        let right = walked_at(1u, column, depth);
+        for (var block = 0u; block < BLOCKS; block++) {
+          sums[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, sums[block][depth]);
+        }
+      }
+    }
   }
 
   // Store.
@@ -154,11 +180,14 @@ fn attention_forward_matrices(
     let row = rows[subgroup * OWN + lane_row(at, i)];
     if (row != NO_ROW) { results[i] = share_of(row_lse(b, h) + row, most[i], sum); }
   }
-  for (var first = 0u; first < DEPTH; first += COLUMNS) {
+  for (var part = 0u; part < PARTS; part++) {
     workgroupBarrier();  // guards the scores: earlier ones have been read
-    show_sums(subgroup, &sums, first);
+    for (var column = 0u; column < COLUMNS; column++) {
+      let depth = min(part * COLUMNS + column, DEPTH - 1u);
+      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, sums[block][depth]); }
+    }
     workgroupBarrier();  // guards the scores: the sums stand there
-    let d = first * SIDE + lane_place(at);
+    let d = part * WALK + lane_place(at);
     for (var i = 0u; i < LANE_ROWS; i++) {
       let row = rows[subgroup * OWN + lane_row(at, i)];
       if (row == NO_ROW || d >= args.D) { continue; }

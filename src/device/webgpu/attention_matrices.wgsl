@@ -22,6 +22,8 @@ const ROW = PIECES + 1u;
 /** Matrices along a row of features, and along a row of scores. */
 const DEPTH = FEATURES / SIDE;
 const COLUMNS = WALK / SIDE;
+/** Sums leave the matrices in so many parts, COLUMNS at a time; where DEPTH is odd, the last one twice. */
+const PARTS = (DEPTH + COLUMNS - 1u) / COLUMNS;
 
 /** Fours in a row of scores; two more between rows, for the banks. */
 const FOURS = WALK / 4u;
@@ -53,54 +55,31 @@ struct Place {
   lane: u32,
 }
 
-/** Own rows that stand in the subgroup's scores, ROW pieces a row. */
-fn own_rows(subgroup: u32) -> OwnRows {
-  var rows: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {
-    for (var depth = 0u; depth < DEPTH; depth++) {
-      let first = subgroup * AREA + block * SIDE * ROW + 2u * depth;
-      rows[block][depth] = subgroupMatrixLoad<Left, row_major>(&scores, first, ROW);
-    }
-  }
-  return rows;
+// Arrays of matrices stay in the kernels' own functions: passed by pointer, they would leave the registers.
+
+/** A matrix of own rows that stand in the subgroup's scores, ROW pieces a row. */
+fn own_at(subgroup: u32, block: u32, depth: u32) -> Left {
+  return subgroupMatrixLoad<Left, row_major>(&scores, subgroup * AREA + block * SIDE * ROW + 2u * depth, ROW);
 }
 
-/** Own rows times the rows of a tile, into the subgroup's scores. */
-fn store_scores(subgroup: u32, area: u32, own: ptr<function, OwnRows>, tile: u32) {
-  for (var column = 0u; column < COLUMNS; column++) {
-    var products: array<Result, BLOCKS>;
-    for (var depth = 0u; depth < DEPTH; depth++) {
-      let first = (tile * WALK + column * SIDE) * ROW + 2u * depth;
-      let right = subgroupMatrixLoad<Right, col_major>(&tiles, first, ROW);
-      for (var block = 0u; block < BLOCKS; block++) {
-        products[block] = subgroupMatrixMultiplyAccumulate((*own)[block][depth], right, products[block]);
-      }
-    }
-    for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, area, block, column, products[block]); }
-  }
+/** A matrix of a tile's rows: turned, features by rows. */
+fn turned_at(tile: u32, column: u32, depth: u32) -> Right {
+  return subgroupMatrixLoad<Right, col_major>(&tiles, (tile * WALK + column * SIDE) * ROW + 2u * depth, ROW);
+}
+
+/** As it is, rows by features. */
+fn walked_at(tile: u32, column: u32, depth: u32) -> Right {
+  return subgroupMatrixLoad<Right, row_major>(&tiles, (tile * WALK + column * SIDE) * ROW + 2u * depth, ROW);
+}
+
+fn weights_at(subgroup: u32, area: u32, block: u32, column: u32) -> Left {
+  let first = (subgroup * AREAS + area) * WEIGHT_AREA + block * SIDE * SCORE_ROW + 4u * column;
+  return subgroupMatrixLoad<Left, row_major>(&weights, first, SCORE_ROW);
 }
 
 fn store_result(subgroup: u32, area: u32, block: u32, column: u32, result: Result) {
   let first = subgroup * AREA + area * SCORE_AREA + block * SIDE * SCORE_ROW + 4u * column;
   subgroupMatrixStore<row_major>(&scores, first, result, SCORE_ROW);
-}
-
-/** Adds the weighted rows of a tile. */
-fn add_weighted(subgroup: u32, area: u32, tile: u32, sums: ptr<function, Sums>) {
-  for (var column = 0u; column < COLUMNS; column++) {
-    var left: array<Left, BLOCKS>;
-    for (var block = 0u; block < BLOCKS; block++) {
-      let first = (subgroup * AREAS + area) * WEIGHT_AREA + block * SIDE * SCORE_ROW + 4u * column;
-      left[block] = subgroupMatrixLoad<Left, row_major>(&weights, first, SCORE_ROW);
-    }
-    for (var depth = 0u; depth < DEPTH; depth++) {
-      let first = (tile * WALK + column * SIDE) * ROW + 2u * depth;
-      let right = subgroupMatrixLoad<Right, row_major>(&tiles, first, ROW);
-      for (var block = 0u; block < BLOCKS; block++) {
-        (*sums)[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, (*sums)[block][depth]);
-      }
-    }
-  }
 }
 
 /** The lane's i-th row, of the subgroup's. */
@@ -121,13 +100,6 @@ fn store_weights(at: Place, area: u32, i: u32, values: vec4<f32>) {
 fn load_result(subgroup: u32, block: u32, column: u32) -> Result {
   let first = subgroup * AREA + block * SIDE * SCORE_ROW + 4u * column;
   return subgroupMatrixLoad<Result, row_major>(&scores, first, SCORE_ROW);
-}
-
-/** Has the lanes see COLUMNS matrices of a row of sums, from `first` on, as scores. */
-fn show_sums(subgroup: u32, sums: ptr<function, Sums>, first: u32) {
-  for (var column = 0u; column < COLUMNS && first + column < DEPTH; column++) {
-    for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, (*sums)[block][first + column]); }
-  }
 }
 
 fn largest_of_four(x: vec4<f32>) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
