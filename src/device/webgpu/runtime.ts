@@ -73,6 +73,11 @@ export class WebgpuRuntime {
     });
   }
 
+  /** What launchers choose the sizes of their kernels by. */
+  get limits(): GPUSupportedLimits {
+    return this.#device.limits;
+  }
+
   /** Enqueues one kernel. */
   launch(request: KernelRequest, { groups, ...given }: Launch): void {
     this.mustWork();
