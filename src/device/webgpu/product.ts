@@ -85,20 +85,23 @@ interface Way {
 function wayOf(runtime: WebgpuRuntime, given: Product): Way {
   const { M, N, K, a, b, bias, preGelu, slopeOf, residual, out } = given;
   const others = [bias, preGelu, slopeOf, residual, out];
-  const constants = { A_TURNED: a.isTurned, B_TURNED: b.isTurned };
   const lines = [N, a.isTurned ? M : K, b.isTurned ? K : N];
   const isHalf = a.tensor.dtype === "f16" && b.tensor.dtype === "f16";
   const inBlocks = lines.every((size) => size % 8 === 0) && [a, b].every(({ tensor }) => isAlignedTo(8, tensor));
   if (runtime.tier === "matrices" && isHalf && inBlocks && others.every((each) => isAlignedTo(4, each))) {
-    const size = matrixTiles(runtime);
+    const tiles = matrixTiles(runtime, given);
     const uses = ["pack_4", "gelu", "product_epilogue"];
-    const kernel = { file: "product_matrices", uses, constants: { ...constants, ...size } };
-    return { kernel, tileM: size.TILE_M, tileN: size.TILE_N, factor: blocks, other: quads, factorWidth: 8 };
+    const kernel = { file: "product_matrices", uses, constants: tiles };
+    return { kernel, tileM: tiles.TILE_M, tileN: tiles.TILE_N, factor: blocks, other: quads, factorWidth: 8 };
   }
   const packs = packsOf(lines, [a.tensor, b.tensor, ...others]);
   const tile = Math.ceil(M / 128) * Math.ceil(N / 128) >= fewestLargeTiles ? 128 : 64;
   const uses = [packs.file, "gelu", "product_epilogue"];
-  const kernel = { file: "product", uses, constants: { ...constants, TILE: tile } };
+  const kernel = {
+    file: "product",
+    uses,
+    constants: { TILE: tile, OWN: tile / 64, A_TURNED: a.isTurned, B_TURNED: b.isTurned },
+  };
   const factor = packs.of as Way["factor"];
   return { kernel, tileM: tile, tileN: tile, factor, other: packs.of, factorWidth: packs.width };
 }
@@ -106,12 +109,20 @@ function wayOf(runtime: WebgpuRuntime, given: Product): Way {
 /** Of the register tiles: with fewer, smaller ones keep more of a GPU busy. */
 const fewestLargeTiles = 64;
 
-/** The largest tiles that the GPU's workgroups have memory for; the bytes are those of product_matrices.wgsl. */
-function matrixTiles(runtime: WebgpuRuntime) {
+/** The largest tiles that the GPU's workgroups have memory for; see product_matrices.wgsl. */
+function matrixTiles(runtime: WebgpuRuntime, { a, b }: Pick<Product, "a" | "b">) {
   const large = { TILE_M: 128, TILE_N: 128, GROUPS_M: 2, GROUPS_N: 2 };
   const small = { TILE_M: 128, TILE_N: 64, GROUPS_M: 2, GROUPS_N: 2 };
-  const bytes = 20_480;
-  return runtime.limits.maxComputeWorkgroupStorageSize >= bytes ? large : small;
+  const largeBytes = 20_480;
+  const tiles = runtime.limits.maxComputeWorkgroupStorageSize >= largeBytes ? large : small;
+  const { TILE_M, TILE_N, GROUPS_M, GROUPS_N } = tiles;
+  const blocksPerThread = kStep / 8 / (GROUPS_M * GROUPS_N * 32);
+  return {
+    ...tiles,
+    ...{ OWN_M: TILE_M / GROUPS_M / 16, OWN_N: TILE_N / GROUPS_N / 16 },
+    ...{ A_CARRIED: TILE_M * blocksPerThread, B_CARRIED: TILE_N * blocksPerThread },
+    ...{ A_TURNED: a.isTurned, B_TURNED: b.isTurned },
+  };
 }
 
 function launch(runtime: WebgpuRuntime, given: Product, { runs, kPerRun }: Runs): void {

@@ -7,12 +7,11 @@
 // Grid:    runs * tiles_m * tiles_n workgroups of 16 x 16 threads; a workgroup owns a tile of TILE x TILE, a thread the
 //          OWN x OWN squares of 4 x 4 that lie 64 apart.
 // Workgroup memory: 2 * DEPTH * (TILE + 4) * 4 bytes.
-// Set by the launcher: TILE (64 or 128), A_TURNED, B_TURNED. Uses: pack_1 or pack_4, gelu, product_epilogue.
+// Set by the launcher: TILE (64 or 128), OWN (TILE / 64), A_TURNED, B_TURNED. Uses: pack_1 or pack_4, gelu, product_epilogue.
 // Numerics: f32, summed in the order of K.
 const SIDE = 16u;
 const THREADS = SIDE * SIDE;
 const DEPTH = 1024u / TILE;
-const OWN = TILE / (4u * SIDE);
 const STRIDE = TILE / 4u + 1u;  // in quads; so that threads which write a column of a tile meet different banks
 
 var<workgroup> tile_a: array<vec4<f32>, DEPTH * STRIDE>;  // [DEPTH][TILE]
@@ -86,10 +85,12 @@ fn product(
     workgroupBarrier();  // guards the tiles: both are loaded
     for (var k = 0u; k < DEPTH; k++) {
       var b: array<vec4<f32>, OWN>;
-      for (var j = 0u; j < OWN; j++) { b[j] = tile_b[k * STRIDE + own_n + j * SIDE]; }
-      for (var i = 0u; i < OWN; i++) {
+      for (var j = 0u; j < OWN; j++) {  // unrolled
+        b[j] = tile_b[k * STRIDE + own_n + j * SIDE];
+      }
+      for (var i = 0u; i < OWN; i++) {  // unrolled
         let a = tile_a[k * STRIDE + own_m + i * SIDE];
-        for (var j = 0u; j < OWN; j++) {
+        for (var j = 0u; j < OWN; j++) {  // unrolled
           sums[4u * i][j] += a.x * b[j];
           sums[4u * i + 1u][j] += a.y * b[j];
           sums[4u * i + 2u][j] += a.z * b[j];
@@ -98,8 +99,11 @@ fn product(
       }
     }
   }
-  for (var i = 0u; i < 4u * OWN; i++) {
-    let m = m0 + i / 4u * 4u * SIDE + 4u * own_m + i % 4u;
-    for (var j = 0u; j < OWN; j++) { store_quad(place.run, m, n0 + 4u * (own_n + j * SIDE), sums[i][j]); }
+  for (var i = 0u; i < OWN; i++) {  // unrolled
+    for (var row = 0u; row < 4u; row++) {  // unrolled
+      for (var j = 0u; j < OWN; j++) {  // unrolled
+        store_quad(place.run, m0 + 4u * (own_m + i * SIDE) + row, n0 + 4u * (own_n + j * SIDE), sums[4u * i + row][j]);
+      }
+    }
   }
 }

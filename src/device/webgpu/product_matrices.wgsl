@@ -6,17 +6,15 @@
 // Grid:    runs * tiles_m * tiles_n workgroups of GROUPS_M * GROUPS_N subgroups of 32; a workgroup owns a tile of TILE_M x
 //          TILE_N, a subgroup its share of it, as matrices of 16 x 16.
 // Workgroup memory: TILES * 16 bytes: the two factors' tiles, and when all is summed the subgroups' results.
-// Set by the launcher: TILE_M, TILE_N, GROUPS_M, GROUPS_N, A_TURNED, B_TURNED. Uses: pack_4, gelu, product_epilogue.
+// Set by the launcher: TILE_M, TILE_N, GROUPS_M, GROUPS_N, A_TURNED, B_TURNED; OWN_M, OWN_N (a subgroup's share, in
+//          matrices); A_CARRIED, B_CARRIED (blocks that a thread carries from memory into the tiles).
+// Uses:    pack_4, gelu, product_epilogue.
 // Numerics: products of f16 are summed in f32.
 const SIDE = 16u;
-const DEPTH = 32u;
+const DEPTH = 2u * SIDE;
 const BLOCK = 8u;  // elements of 16 bytes
 const SUBGROUP = 32u;
 const THREADS = GROUPS_M * GROUPS_N * SUBGROUP;
-
-// A subgroup's share, in matrices.
-const OWN_M = TILE_M / GROUPS_M / SIDE;
-const OWN_N = TILE_N / GROUPS_N / SIDE;
 
 // Tiles lie in lines as stored, each a block longer than it is, so that a matrix's lines meet different banks.
 const A_LINES = select(TILE_M, DEPTH, A_TURNED);
@@ -33,10 +31,6 @@ const STRIP_STRIDE = QUADS + 1u;
 const STRIP = SIDE * STRIP_STRIDE;
 const TILES = max(B_START + B_LINES * B_STRIDE, GROUPS_M * GROUPS_N * STRIP);
 
-// Blocks that a thread carries from memory into the tiles.
-const A_CARRIED = A_LINES * A_BLOCKS / THREADS;
-const B_CARRIED = B_LINES * B_BLOCKS / THREADS;
-
 alias Left = subgroup_matrix_left<f16, SIDE, SIDE>;
 alias Right = subgroup_matrix_right<f16, SIDE, SIDE>;
 alias Result = subgroup_matrix_result<f32, SIDE, SIDE>;
@@ -51,7 +45,7 @@ struct Carried {
 /** The thread's blocks of a[m0 .., k0 ..] and b[k0 .., n0 ..], zero outside. */
 fn fetch(m0: u32, n0: u32, k0: u32, k_end: u32, thread: u32) -> Carried {
   var carried: Carried;
-  for (var i = 0u; i < A_CARRIED; i++) {
+  for (var i = 0u; i < A_CARRIED; i++) {  // unrolled
     let at = thread + i * THREADS;
     let line = at / A_BLOCKS + select(m0, k0, A_TURNED);
     let block = at % A_BLOCKS + select(k0, m0, A_TURNED) / BLOCK;
@@ -59,7 +53,7 @@ fn fetch(m0: u32, n0: u32, k0: u32, k_end: u32, thread: u32) -> Carried {
       carried.a[i] = load_a(line * args.a_line + block);
     }
   }
-  for (var i = 0u; i < B_CARRIED; i++) {
+  for (var i = 0u; i < B_CARRIED; i++) {  // unrolled
     let at = thread + i * THREADS;
     let line = at / B_BLOCKS + select(k0, n0, B_TURNED);
     let block = at % B_BLOCKS + select(n0, k0, B_TURNED) / BLOCK;
@@ -71,11 +65,11 @@ fn fetch(m0: u32, n0: u32, k0: u32, k_end: u32, thread: u32) -> Carried {
 }
 
 fn put(carried: ptr<function, Carried>, thread: u32) {
-  for (var i = 0u; i < A_CARRIED; i++) {
+  for (var i = 0u; i < A_CARRIED; i++) {  // unrolled
     let at = thread + i * THREADS;
     tiles[at / A_BLOCKS * A_STRIDE + at % A_BLOCKS] = (*carried).a[i];
   }
-  for (var i = 0u; i < B_CARRIED; i++) {
+  for (var i = 0u; i < B_CARRIED; i++) {  // unrolled
     let at = thread + i * THREADS;
     tiles[B_START + at / B_BLOCKS * B_STRIDE + at % B_BLOCKS] = (*carried).b[i];
   }
@@ -118,12 +112,15 @@ fn product_matrices(
     put(&next, thread);
     workgroupBarrier();  // guards the tiles: both are written
     if (k0 + DEPTH < k_end) { next = fetch(m0, n0, k0 + DEPTH, k_end, thread); }
-    for (var k = 0u; k < DEPTH; k += SIDE) {
+    for (var step = 0u; step < 2u; step++) {  // unrolled
+      let k = step * SIDE;
       var left: array<Left, OWN_M>;
-      for (var i = 0u; i < OWN_M; i++) { left[i] = left_at(own_m + i * SIDE, k); }
-      for (var j = 0u; j < OWN_N; j++) {
+      for (var i = 0u; i < OWN_M; i++) {  // unrolled
+        left[i] = left_at(own_m + i * SIDE, k);
+      }
+      for (var j = 0u; j < OWN_N; j++) {  // unrolled
         let right = right_at(k, own_n + j * SIDE);
-        for (var i = 0u; i < OWN_M; i++) {
+        for (var i = 0u; i < OWN_M; i++) {  // unrolled
           sums[i][j] = subgroupMatrixMultiplyAccumulate(left[i], right, sums[i][j]);
         }
       }
@@ -132,9 +129,9 @@ fn product_matrices(
 
   let strip = subgroup * STRIP;
   let lane = thread % SUBGROUP;
-  for (var i = 0u; i < OWN_M; i++) {
+  for (var i = 0u; i < OWN_M; i++) {  // unrolled
     workgroupBarrier();  // guards the tiles: the products, or the last strips, have been read
-    for (var j = 0u; j < OWN_N; j++) {
+    for (var j = 0u; j < OWN_N; j++) {  // unrolled
       subgroupMatrixStore<row_major>(&tiles, strip + j * (SIDE / WIDTH), sums[i][j], STRIP_STRIDE);
     }
     workgroupBarrier();  // guards the strips: all are written
