@@ -110,10 +110,10 @@ function wayOf(runtime: WebgpuRuntime, given: Product): Way {
 const fewestLargeTiles = 64;
 
 /** The largest tiles that the GPU's workgroups have memory for; see product_matrices.wgsl. */
-function matrixTiles(runtime: WebgpuRuntime, { a, b }: Pick<Product, "a" | "b">) {
-  const large = { TILE_M: 128, TILE_N: 128, GROUPS_M: 2, GROUPS_N: 2 };
-  const small = { TILE_M: 128, TILE_N: 64, GROUPS_M: 2, GROUPS_N: 2 };
-  const largeBytes = 20_480;
+function matrixTiles(runtime: WebgpuRuntime, { K, a, b }: Pick<Product, "K" | "a" | "b">) {
+  const large = { TILE_M: 128, TILE_N: 128, GROUPS_M: 2, GROUPS_N: 2, BUFFERS: 2 };
+  const small = { TILE_M: 128, TILE_N: 64, GROUPS_M: 2, GROUPS_N: 2, BUFFERS: 1 };
+  const largeBytes = 40_960;
   const tiles = runtime.limits.maxComputeWorkgroupStorageSize >= largeBytes ? large : small;
   const { TILE_M, TILE_N, GROUPS_M, GROUPS_N } = tiles;
   const blocksPerThread = kStep / 8 / (GROUPS_M * GROUPS_N * 32);
@@ -121,7 +121,7 @@ function matrixTiles(runtime: WebgpuRuntime, { a, b }: Pick<Product, "a" | "b">)
     ...tiles,
     ...{ OWN_M: TILE_M / GROUPS_M / 16, OWN_N: TILE_N / GROUPS_N / 16 },
     ...{ A_CARRIED: TILE_M * blocksPerThread, B_CARRIED: TILE_N * blocksPerThread },
-    ...{ A_TURNED: a.isTurned, B_TURNED: b.isTurned },
+    ...{ A_TURNED: a.isTurned, B_TURNED: b.isTurned, WHOLE_STEPS: K % kStep === 0 },
   };
 }
 

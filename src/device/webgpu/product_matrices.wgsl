@@ -7,7 +7,8 @@
 //          TILE_N, a subgroup its share of it, as matrices of 16 x 16.
 // Workgroup memory: TILES * 16 bytes: the two factors' tiles, and when all is summed the subgroups' results.
 // Set by the launcher: TILE_M, TILE_N, GROUPS_M, GROUPS_N, A_TURNED, B_TURNED; OWN_M, OWN_N (a subgroup's share, in
-//          matrices); A_CARRIED, B_CARRIED (blocks that a thread carries from memory into the tiles).
+//          matrices); A_CARRIED, B_CARRIED (blocks that a thread carries from memory into the tiles); BUFFERS (2: the next
+//          step's tiles are written while this step's are read); WHOLE_STEPS (every run's K is a multiple of DEPTH).
 // Uses:    pack_4, gelu, product_epilogue.
 // Numerics: products of f16 are summed in f32.
 const SIDE = 16u;
@@ -29,7 +30,8 @@ const B_START = A_LINES * A_STRIDE;
 const QUADS = OWN_N * SIDE / WIDTH;
 const STRIP_STRIDE = QUADS + 1u;
 const STRIP = SIDE * STRIP_STRIDE;
-const TILES = max(B_START + B_LINES * B_STRIDE, GROUPS_M * GROUPS_N * STRIP);
+const BUFFER = B_START + B_LINES * B_STRIDE;
+const TILES = max(BUFFERS * BUFFER, GROUPS_M * GROUPS_N * STRIP);
 
 alias Left = subgroup_matrix_left<f16, SIDE, SIDE>;
 alias Right = subgroup_matrix_right<f16, SIDE, SIDE>;
@@ -37,56 +39,86 @@ alias Result = subgroup_matrix_result<f32, SIDE, SIDE>;
 
 var<workgroup> tiles: array<vec4<u32>, TILES>;
 
+// What a thread carries: the same block of every A_APART-th line of a, and of every B_APART-th of b.
+const A_APART = THREADS / A_BLOCKS;
+const B_APART = THREADS / B_BLOCKS;
+
 struct Carried {
   a: array<vec4<u32>, A_CARRIED>,
   b: array<vec4<u32>, B_CARRIED>,
 }
 
-/** The thread's blocks of a[m0 .., k0 ..] and b[k0 .., n0 ..], zero outside. */
-fn fetch(m0: u32, n0: u32, k0: u32, k_end: u32, thread: u32) -> Carried {
-  var carried: Carried;
+/** Where the carried blocks lie at the first K, and how far it is to the next step's. */
+struct Source {
+  a: array<u32, A_CARRIED>,
+  b: array<u32, B_CARRIED>,
+  a_step: u32,
+  b_step: u32,
+}
+
+/** Places outside of M and N are moved to the last inside: what comes of them is not stored. */
+fn source_of(m0: u32, n0: u32, k_first: u32, thread: u32) -> Source {
+  var source: Source;
+  source.a_step = select(DEPTH / BLOCK, DEPTH * args.a_line, A_TURNED);
+  source.b_step = select(DEPTH * args.b_line, DEPTH / BLOCK, B_TURNED);
   for (var i = 0u; i < A_CARRIED; i++) {  // unrolled
-    let at = thread + i * THREADS;
-    let line = at / A_BLOCKS + select(m0, k0, A_TURNED);
-    let block = at % A_BLOCKS + select(k0, m0, A_TURNED) / BLOCK;
-    if (line < select(args.M, k_end, A_TURNED) && block * BLOCK < select(k_end, args.M, A_TURNED)) {
-      carried.a[i] = load_a(line * args.a_line + block);
+    let line = thread / A_BLOCKS + i * A_APART;
+    let block = thread % A_BLOCKS;
+    if (A_TURNED) {
+      source.a[i] = (k_first + line) * args.a_line + min(m0 / BLOCK + block, args.M / BLOCK - 1u);
+    } else {
+      source.a[i] = min(m0 + line, args.M - 1u) * args.a_line + k_first / BLOCK + block;
     }
   }
   for (var i = 0u; i < B_CARRIED; i++) {  // unrolled
-    let at = thread + i * THREADS;
-    let line = at / B_BLOCKS + select(k0, n0, B_TURNED);
-    let block = at % B_BLOCKS + select(n0, k0, B_TURNED) / BLOCK;
-    if (line < select(k_end, args.N, B_TURNED) && block * BLOCK < select(args.N, k_end, B_TURNED)) {
-      carried.b[i] = load_b(line * args.b_line + block);
+    let line = thread / B_BLOCKS + i * B_APART;
+    let block = thread % B_BLOCKS;
+    if (B_TURNED) {
+      source.b[i] = min(n0 + line, args.N - 1u) * args.b_line + k_first / BLOCK + block;
+    } else {
+      source.b[i] = (k_first + line) * args.b_line + min(n0 / BLOCK + block, args.N / BLOCK - 1u);
     }
+  }
+  return source;
+}
+
+/** The thread's blocks of a step. Beyond the last K, where the step is not whole, they are zero. */
+fn fetch(source: ptr<function, Source>, step: u32, k_left: u32, thread: u32) -> Carried {
+  var carried: Carried;
+  for (var i = 0u; i < A_CARRIED; i++) {  // unrolled
+    let k = select(thread % A_BLOCKS * BLOCK, thread / A_BLOCKS + i * A_APART, A_TURNED);
+    if (WHOLE_STEPS || k < k_left) { carried.a[i] = load_a((*source).a[i] + step * (*source).a_step); }
+  }
+  for (var i = 0u; i < B_CARRIED; i++) {  // unrolled
+    let k = select(thread / B_BLOCKS + i * B_APART, thread % B_BLOCKS * BLOCK, B_TURNED);
+    if (WHOLE_STEPS || k < k_left) { carried.b[i] = load_b((*source).b[i] + step * (*source).b_step); }
   }
   return carried;
 }
 
-fn put(carried: ptr<function, Carried>, thread: u32) {
+fn put(carried: ptr<function, Carried>, buffer: u32, thread: u32) {
+  let a = buffer + thread / A_BLOCKS * A_STRIDE + thread % A_BLOCKS;
   for (var i = 0u; i < A_CARRIED; i++) {  // unrolled
-    let at = thread + i * THREADS;
-    tiles[at / A_BLOCKS * A_STRIDE + at % A_BLOCKS] = (*carried).a[i];
+    tiles[a + i * A_APART * A_STRIDE] = (*carried).a[i];
   }
+  let b = buffer + B_START + thread / B_BLOCKS * B_STRIDE + thread % B_BLOCKS;
   for (var i = 0u; i < B_CARRIED; i++) {  // unrolled
-    let at = thread + i * THREADS;
-    tiles[B_START + at / B_BLOCKS * B_STRIDE + at % B_BLOCKS] = (*carried).b[i];
+    tiles[b + i * B_APART * B_STRIDE] = (*carried).b[i];
   }
 }
 
-fn left_at(m: u32, k: u32) -> Left {
+fn left_at(buffer: u32, m: u32, k: u32) -> Left {
   if (A_TURNED) {
-    return subgroupMatrixLoad<Left, col_major>(&tiles, k * A_STRIDE + m / BLOCK, A_STRIDE);
+    return subgroupMatrixLoad<Left, col_major>(&tiles, buffer + k * A_STRIDE + m / BLOCK, A_STRIDE);
   }
-  return subgroupMatrixLoad<Left, row_major>(&tiles, m * A_STRIDE + k / BLOCK, A_STRIDE);
+  return subgroupMatrixLoad<Left, row_major>(&tiles, buffer + m * A_STRIDE + k / BLOCK, A_STRIDE);
 }
 
-fn right_at(k: u32, n: u32) -> Right {
+fn right_at(buffer: u32, k: u32, n: u32) -> Right {
   if (B_TURNED) {
-    return subgroupMatrixLoad<Right, col_major>(&tiles, B_START + n * B_STRIDE + k / BLOCK, B_STRIDE);
+    return subgroupMatrixLoad<Right, col_major>(&tiles, buffer + B_START + n * B_STRIDE + k / BLOCK, B_STRIDE);
   }
-  return subgroupMatrixLoad<Right, row_major>(&tiles, B_START + k * B_STRIDE + n / BLOCK, B_STRIDE);
+  return subgroupMatrixLoad<Right, row_major>(&tiles, buffer + B_START + k * B_STRIDE + n / BLOCK, B_STRIDE);
 }
 
 @compute @workgroup_size(THREADS)
@@ -106,25 +138,33 @@ fn product_matrices(
   var sums: array<array<Result, OWN_N>, OWN_M>;
   let k_first = place.run * args.k_per_run;
   let k_end = min(k_first + args.k_per_run, args.K);
-  var next = fetch(m0, n0, k_first, k_end, thread);
-  for (var k0 = k_first; k0 < k_end; k0 += DEPTH) {
-    workgroupBarrier();  // guards the tiles: all products of the last ones are done
-    put(&next, thread);
-    workgroupBarrier();  // guards the tiles: both are written
-    if (k0 + DEPTH < k_end) { next = fetch(m0, n0, k0 + DEPTH, k_end, thread); }
-    for (var step = 0u; step < 2u; step++) {  // unrolled
-      let k = step * SIDE;
+  var source = source_of(m0, n0, k_first, thread);
+  let steps = (k_end - k_first + DEPTH - 1u) / DEPTH;
+  var next: Carried;
+  if (steps > 0u) {
+    next = fetch(&source, 0u, k_end - k_first, thread);
+    put(&next, 0u, thread);
+  }
+  for (var step = 0u; step < steps; step++) {
+    let buffer = step % BUFFERS * BUFFER;
+    let is_last = step + 1u == steps;
+    workgroupBarrier();  // guards this step's tiles: both are written; and the other buffer's: they have been read
+    if (!is_last) { next = fetch(&source, step + 1u, k_end - k_first - (step + 1u) * DEPTH, thread); }
+    for (var part = 0u; part < 2u; part++) {  // unrolled
+      let k = part * SIDE;
       var left: array<Left, OWN_M>;
       for (var i = 0u; i < OWN_M; i++) {  // unrolled
-        left[i] = left_at(own_m + i * SIDE, k);
+        left[i] = left_at(buffer, own_m + i * SIDE, k);
       }
       for (var j = 0u; j < OWN_N; j++) {  // unrolled
-        let right = right_at(k, own_n + j * SIDE);
+        let right = right_at(buffer, k, own_n + j * SIDE);
         for (var i = 0u; i < OWN_M; i++) {  // unrolled
           sums[i][j] = subgroupMatrixMultiplyAccumulate(left[i], right, sums[i][j]);
         }
       }
     }
+    if (BUFFERS == 1u) { workgroupBarrier(); }  // guards the tiles: all products of this step are done
+    if (!is_last) { put(&next, (step + 1u) % BUFFERS * BUFFER, thread); }
   }
 
   let strip = subgroup * STRIP;
