@@ -3,8 +3,14 @@ import { UnsupportedError } from "../../errors.ts";
 /** Where adapters come from; must stay referenced while anything made from it lives. */
 export type Gpu = Pick<GPU, "requestAdapter">;
 
-/** Without these Dawn offers neither subgroup matrices nor, on NVIDIA, f16. */
-const dawnOptions = ["enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia"];
+/**
+ * Without the first two Dawn offers neither subgroup matrices nor, on NVIDIA, f16; the third would round a GPU's times to
+ * 65 microseconds.
+ */
+const dawnOptions = [
+  "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
+  "disable-dawn-features=timestamp_quantization",
+];
 
 /**
  * WebGPU in Node: Dawn, from the package `webgpu`. In what a bundler makes for pages navigator_gpu.ts stands for this

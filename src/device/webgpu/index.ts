@@ -24,6 +24,9 @@ const wantedLimits = [
   "maxComputeWorkgroupSizeX",
 ] as const;
 
+/** Features that are asked for where the adapter has them. */
+const optionalFeatures = ["timestamp-query"] as const;
+
 export interface WebgpuOptions {
   /** The highest tier to use; the GPU's highest if left out. */
   readonly tier?: Tier;
@@ -46,7 +49,8 @@ export async function openWebgpuDevice({ tier: wanted }: WebgpuOptions = {}): Pr
     const fix = "Leave the tier out to use the GPU's highest.";
     throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${lacks.join(", ")}`, fix);
   }
-  const requiredFeatures = tierFeatures[tier] as GPUFeatureName[];
+  const optional = optionalFeatures.filter((name) => adapter.features.has(name));
+  const requiredFeatures = [...tierFeatures[tier], ...optional] as GPUFeatureName[];
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   try {
     const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
@@ -80,7 +84,7 @@ export class WebgpuDevice extends Device {
       floatTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
       maxTensorBytes: runtime.memory.maxBytes,
       deterministic: true,
-      chunkBytes: 2 ** 27,
+      chunkBytes: Math.max(2 ** 26, Math.min(2 ** 29, runtime.memory.maxBytes / 4)),
     };
   }
 
@@ -138,6 +142,18 @@ export class WebgpuDevice extends Device {
 
   override synchronize(): Promise<void> {
     return this.#runtime.idle();
+  }
+
+  override time(run: () => void): Promise<number> {
+    return this.#runtime.hasTimers ? this.#runtime.time(run) : super.time(run);
+  }
+
+  /**
+   * What each op that `run` enqueues takes on the GPU, in milliseconds and in order.
+   * @throws UnsupportedError if the GPU has no timers
+   */
+  profile(run: () => void | Promise<void>): Promise<{ op: string; ms: number }[]> {
+    return this.#runtime.profile(run);
   }
 
   override dispose(): void {

@@ -4,6 +4,8 @@ import { wgsl } from "./generated/wgsl.ts";
 import { bindArguments, type KernelArguments, type Operand } from "./kernel_arguments.ts";
 import { GpuMemory, type GpuStorage, mapModeRead, usage } from "./memory.ts";
 import { type Tier, tierEnables } from "./tier.ts";
+import { Timestamps } from "./timestamps.ts";
+import { unroll } from "./unroll.ts";
 
 /** Which kernel: a file of this folder, and what it is specialised by. */
 export interface KernelRequest {
@@ -49,6 +51,8 @@ export class WebgpuRuntime {
   readonly #uniforms: GPUBuffer;
   readonly #blocks = new Uint8Array(argumentBytes * launchesPerSubmit);
   readonly #checks = new Set<Promise<void>>();
+  readonly #timestamps: Timestamps | null;
+  #profile: { op: string; start: number; end: number }[] | null = null;
   #launches = 0;
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
@@ -62,6 +66,7 @@ export class WebgpuRuntime {
     this.#device = device;
     this.memory = new GpuMemory(device, () => this.flush());
     this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
+    this.#timestamps = device.features.has("timestamp-query") ? new Timestamps(device) : null;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       // After the checks: what a kernel that did not compile brings about says less than its own error.
@@ -111,6 +116,66 @@ export class WebgpuRuntime {
     this.#device.queue.submit([this.#encoder.finish()]);
     this.#encoder = null;
     this.#launches = 0;
+  }
+
+  /** Whether the GPU keeps time: `time` and `profile` need it. */
+  get hasTimers(): boolean {
+    return this.#timestamps !== null;
+  }
+
+  /** Milliseconds on the GPU from the end of all work enqueued before to the end of what `run` enqueues. */
+  async time(run: () => void): Promise<number> {
+    const start = this.#mark();
+    run();
+    const end = this.#mark();
+    const times = await this.#times();
+    return times[end]! - times[start]!;
+  }
+
+  /** Runs a launcher, between two marks of time while a profile is taken. */
+  timed(op: string, launch: () => void): void {
+    if (!this.#profile) {
+      launch();
+      return;
+    }
+    const start = this.#profile.at(-1)?.end ?? this.#mark();
+    launch();
+    this.#profile.push({ op, start, end: this.#mark() });
+  }
+
+  /** What each op that `run` enqueues takes on the GPU, in milliseconds and in order. */
+  async profile(run: () => void | Promise<void>): Promise<{ op: string; ms: number }[]> {
+    const entries: { op: string; start: number; end: number }[] = [];
+    // So that the first mark is not made while earlier work runs.
+    await this.idle();
+    this.#profile = entries;
+    try {
+      await run();
+    } finally {
+      this.#profile = null;
+    }
+    const times = await this.#times();
+    return entries.map(({ op, start, end }) => ({ op, ms: times[end]! - times[start]! }));
+  }
+
+  /** Has the GPU note the time when all work enqueued so far has run. */
+  #mark(): number {
+    if (!this.#timestamps) {
+      throw new UnsupportedError("profile", "the GPU must have timers", "no timestamp-query");
+    }
+    this.#endPass();
+    return this.#timestamps.mark(this.#commands());
+  }
+
+  /** All times marked since the last call, in milliseconds. */
+  async #times(): Promise<number[]> {
+    const timestamps = this.#timestamps!;
+    this.#endPass();
+    const resolved = timestamps.resolve(this.#commands());
+    timestamps.reset();
+    const times = new BigUint64Array(await this.download(resolved, 0, resolved.bytes));
+    resolved.buffer.destroy();
+    return Array.from(times, (time) => Number(time - times[0]!) / 1e6);
   }
 
   /** Bytes, a multiple of 4, into a buffer, in order; `data` may be reused on return. */
@@ -223,9 +288,8 @@ export class WebgpuRuntime {
     const key = `${file} ${entry}\n${specialised}`;
     const known = this.#kernels.get(key);
     if (known) return known;
-    const code = [tierEnables[this.tier], specialised, common, ...[...uses, file].map((name) => wgsl[name]!)].join(
-      "\n",
-    );
+    const text = unroll([...uses, file].map((name) => wgsl[name]!).join("\n"), constants);
+    const code = [tierEnables[this.tier], specialised, common, text].join("\n");
     const kernel = this.#compile({ file, entry, code, buffers });
     this.#kernels.set(key, kernel);
     return kernel;

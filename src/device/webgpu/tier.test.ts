@@ -1,0 +1,84 @@
+import { afterAll, describe, expect, it, vi } from "vitest";
+import { create } from "webgpu";
+import { attentionConformance } from "../../conformance/attention.ts";
+import { opCases } from "../../conformance/ops.ts";
+import type { FloatType } from "../../tensor.ts";
+import { WebgpuDevice } from "./index.ts";
+import { type Tier, tierFeatures } from "./tier.ts";
+
+/** Nothing is compared here, and the float64 reference takes most of a case's time. */
+vi.mock("../../reference/device.ts", () => ({
+  openReferenceDevice: () => ({ tensor: () => expect.fail("no reference here") }),
+}));
+
+/**
+ * Dawn's null backend compiles WGSL with every feature, has the limits that WebGPU guarantees, and runs nothing: so the
+ * kernels of tiers that no GPU in software has are at least read by the compiler here, and made into pipelines within
+ * those limits. What they compute is checked on a GPU, by `scfa selftest`.
+ */
+const gpu = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]) as unknown as GPU;
+
+async function openNull(tier: Tier, disguise = (device: GPUDevice) => device): Promise<WebgpuDevice> {
+  const adapter = (await gpu.requestAdapter())!;
+  const device = await adapter.requestDevice({ requiredFeatures: tierFeatures[tier] as GPUFeatureName[] });
+  return new WebgpuDevice({ gpu, adapter, tier, device: disguise(device) });
+}
+
+/** Runs all cases for what they launch: their verdicts mean nothing here. */
+async function launchAll(device: WebgpuDevice, dtype: FloatType): Promise<void> {
+  for (const { run } of [...opCases, ...attentionConformance()]) {
+    // A kernel that does not compile fails the device, and every call after it: `synchronize` says so.
+    await run(device, dtype).catch(() => {});
+  }
+  await device.synchronize();
+}
+
+describe.each(["subgroups", "matrices"] as const)("tier %s", async (tier) => {
+  it.each(["f16", "f32"] as const)("makes every pipeline for %s within WebGPU's guaranteed limits", async (dtype) => {
+    const device = await openNull(tier);
+    await launchAll(device, dtype);
+    device.dispose();
+  });
+
+  it("compiles what it chooses where a GPU has more memory for a workgroup", async () => {
+    const files = new Set<string>();
+    const device = await openNull(tier, (real) => withLargeWorkgroups(real, files));
+    await launchAll(device, "f16");
+    device.dispose();
+    expect(files.size).toBeGreaterThan(20);
+  });
+});
+
+/**
+ * A device that claims the limits of a large GPU. Modules are compiled as they are; their pipelines, which need more than
+ * the device beneath has, are replaced by one that does nothing.
+ */
+function withLargeWorkgroups(real: GPUDevice, files: Set<string>): GPUDevice {
+  const { maxStorageBuffersPerShaderStage, maxStorageBufferBindingSize, maxBufferSize } = real.limits;
+  const limits = {
+    ...{ maxStorageBuffersPerShaderStage, maxStorageBufferBindingSize, maxBufferSize },
+    ...{
+      maxComputeWorkgroupStorageSize: 49_152,
+      maxComputeInvocationsPerWorkgroup: 1024,
+      maxComputeWorkgroupSizeX: 1024,
+    },
+  };
+  const idle = real.createShaderModule({ code: "@compute @workgroup_size(1) fn idle() {}" });
+  const replaced = {
+    limits,
+    createComputePipeline({ label = "", layout }: GPUComputePipelineDescriptor) {
+      files.add(label);
+      return real.createComputePipeline({ layout, compute: { module: idle, entryPoint: "idle" } });
+    },
+  };
+  return new Proxy(real, {
+    get(device, name) {
+      if (name in replaced) return replaced[name as keyof typeof replaced];
+      const value: unknown = Reflect.get(device, name, device);
+      return typeof value === "function" ? value.bind(device) : value;
+    },
+  });
+}
+
+// Dawn's threads end with what `create` returned.
+afterAll(() => void gpu);
