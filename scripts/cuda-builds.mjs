@@ -111,13 +111,13 @@ const backwardShapes = [
   {
     D: 64,
     STAGES: 4,
-    gathered: { registers: [88, 208], spills: [36, 0] },
-    own: { registers: [40, 232], spills: [24, 20] },
+    gathered: { registers: [88, 208], spills: [24, 0] },
+    own: { registers: [40, 232], spills: [12, 8] },
   },
   {
     D: 128,
     STAGES: 3,
-    gathered: { registers: [56, 224], spills: [64, 68] },
+    gathered: { registers: [56, 224], spills: [36, 40] },
     own: { registers: [56, 224], spills: [0, 0] },
   },
 ];
