@@ -17,11 +17,10 @@ def lsh(x, rotations, buckets, out=None):
     B, T, H, D = x.shape
     out = torch.empty((B, T, H), dtype=torch.int32, device=x.device) if out is None else out
     f16 = x.dtype == torch.float16
-    shared_bytes = (2 if f16 else 3) * up(buckets // 2, 8) * (up(D, 16) + 4) * 2
-    args = view(x) + struct.pack("PPiiii", pointer(rotations), pointer(out), B, T, H, D)
-    rows = 1024 if D > 64 else 2048  # of a block
-    kernel("lsh_buckets", f"lsh_buckets_d{up(D, 16)}b{buckets}{'_f16' if f16 else ''}", shared_bytes).launch(
-        (up(T, rows) // rows, H, B), 256, args)
+    shared_bytes = (2 if f16 else 3) * up(buckets // 2, 8) * up(D, 32) * 2
+    args = view(x) + struct.pack("PPiii4x", pointer(rotations), pointer(out), T, H, D)
+    kernel("lsh_buckets", f"lsh_buckets_d{up(D, 32)}b{buckets}{'_f16' if f16 else ''}", shared_bytes).launch(
+        (up(T, 1024) // 1024 * H, B), 256, args)
     return out
 
 

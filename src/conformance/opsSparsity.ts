@@ -1,5 +1,6 @@
 import { lshRotations } from "../rng.ts";
 import type { Staircase, StaircaseRule } from "../staircase/staircase.ts";
+import { balancedCases } from "./balancedHashing.ts";
 import type { ConformanceCase } from "./case.ts";
 import { claim, type Outputs, type Trial } from "./trial.ts";
 
@@ -155,4 +156,4 @@ const staircases: ConformanceCase[] = [
 ];
 
 /** Claims about hashing, keep masks and the staircase builder. */
-export const sparsityCases: ConformanceCase[] = [...hashing, ...masks, ...staircases];
+export const sparsityCases: ConformanceCase[] = [...hashing, ...balancedCases, ...masks, ...staircases];
