@@ -63,12 +63,13 @@ class Builder:
         if not self.shared:
             self.order(k_groups, self.k, keep_masks)
         one_order = int(self.shared and Tq == Tk and near <= 1)
+        with_columns = int(one_order and documents is None and far >= NO_LIMIT and chunk >= NO_LIMIT)
         sides = [side[n] for n in ("rows", "starts", "blocks") for side in (self.q, self.k)]
         tables = (*sides, self.numbers, self.lo, self.hi, self.q_lo, self.q_hi)
-        args = struct.pack("11P9i4x", *(0 if x is None else pointer(x) for x in tables), H, Hk, Tq, Tk,
-                           self.group_count, min(near, Tk), far, chunk, one_order)
-        for name, T in (("intervals", Tq), ("columns", Tk)):
+        args = struct.pack("11P10i", *(0 if x is None else pointer(x) for x in tables), H, Hk, Tq, Tk,
+                           self.group_count, min(near, Tk), far, chunk, one_order, with_columns)
+        for name, T in (("intervals", Tq), ("columns", Tk))[:1 if with_columns else 2]:
             kernel(f"staircase_{name}", "staircase", 2 * (self.group_count + 1) * 4).launch(
-                (T + 255) // 256 * H * B, 256, args)
+                (T + 1023) // 1024 * H * B, 256, args)
         return dict(q_rows=self.q["rows"], k_rows=self.k["rows"], lo=self.lo, hi=self.hi, q_lo=self.q_lo,
                     q_hi=self.q_hi)

@@ -100,7 +100,8 @@ describe("the op cases", () => {
     ["are not balanced though their moments are right", (args) => ({ ...args, moments: null })],
     ["are those of rows without the ones before", (args) => ({ ...args, firstPosition: 0 })],
   ])("notice buckets that %s", async (_, change) => {
-    const device = sabotaged("lshBuckets", (args: Hash, original: (args: Hash) => void) => {
+    const device = sabotaged("lshBuckets", (args: Hash, run) => {
+      const original = run as (args: Hash) => void;
       const before = args.moments && args.firstPosition ? referenceValues(args.moments) : null;
       original(args);
       if (!args.moments) return;

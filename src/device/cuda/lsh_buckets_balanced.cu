@@ -34,27 +34,51 @@ struct BalancedArgs {
   int B, T, H, D, firstPosition;
 };
 
-/** Of `count` values. */
+/** Of `count` values; a float, exact up to 2^24, for conversions are as slow as divisions. */
 struct Moments {
-  float mean, m2;
-  int count;
+  float mean, m2, count;
 
-  DEVICE void merge(float2 other, int otherCount) {
-    if (otherCount == 0) return;
-    const float share = (float)otherCount / (count + otherCount), delta = other.x - mean;
+  DEVICE void merge(float2 other, float otherCount) {
+    if (otherCount == 0.f) return;
+    const float share = otherCount / (count + otherCount), delta = other.x - mean;
     mean = fmaf(delta, share, mean);
     m2 += other.y + delta * delta * count * share;
     count += otherCount;
   }
-  DEVICE void add(float value) {
-    const float delta = value - mean;
-    mean = fmaf(delta, __fdividef(1.f, ++count), mean);
-    m2 = fmaf(delta, value - mean, m2);
-  }
-  DEVICE float standardised(float value) const {
-    return (value - mean) * rsqrtf(fmaxf(__fdividef(m2, count), LEAST_VARIANCE));
+  /** Takes a value in. @returns it, standardised */
+  DEVICE float add(float value) {
+    count += 1.f;
+    const float delta = value - mean, share = __fdividef(1.f, count);
+    mean = fmaf(delta, share, mean);
+    const float deviation = value - mean;
+    m2 = fmaf(delta, deviation, m2);
+    return deviation * rsqrtf(fmaxf(m2 * share, LEAST_VARIANCE));
   }
   DEVICE float2 pair() const { return make_float2(mean, m2); }
+};
+
+/** One column of a run: the projections of `count` rows, later their scores, in shared memory. */
+struct Run {
+  float* column;
+  int count;
+
+  /** The mean first, then the squares. */
+  DEVICE float2 moments() const {
+    float values[RUN], mean = 0.f, m2 = 0.f;
+#pragma unroll
+    for (int i = 0; i < RUN; ++i) mean += values[i] = i < count ? column[i * STRIDE] : 0.f;
+    mean /= max(count, 1);
+#pragma unroll
+    for (int i = 0; i < RUN; ++i) {
+      const float deviation = i < count ? values[i] - mean : 0.f;
+      m2 = fmaf(deviation, deviation, m2);
+    }
+    return make_float2(mean, m2);
+  }
+  DEVICE void standardise(Moments before) const {
+#pragma unroll 8
+    for (int i = 0; i < count; ++i) column[i * STRIDE] = before.add(column[i * STRIDE]);
+  }
 };
 
 DEVICE void raise(int* signal) { asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(signal) : "memory"); }
@@ -68,7 +92,7 @@ DEVICE void await(const int* signal) {
 struct Chunk {
   int number, heads, head, b, h, first, rows;
   float* scores;  // [RUNS][RUN][STRIDE], with gaps between runs
-  float2* runs;   // [RUNS][COLUMNS]: moments of each, later of all before each; where the rotations were
+  float2* runs;   // [RUNS][COLUMNS], of threads: moments of each, later of all before each; where the rotations were
 
   DEVICE int run_rows(int run) const { return max(0, min(RUN, rows - run * RUN)); }
   DEVICE float* row(int i) const { return scores + i / RUN * RUN_STRIDE + i % RUN * STRIDE; }
@@ -94,21 +118,9 @@ struct Chunk {
     }
   }
 
-  /** Of one column in one run: the mean first, then the squares. */
-  DEVICE float2 run_moments(const float* column, int count) const {
-    float mean = 0.f, m2 = 0.f;
-    for (int i = 0; i < count; ++i) mean += column[i * STRIDE];
-    mean /= max(count, 1);
-    for (int i = 0; i < count; ++i) {
-      const float deviation = column[i * STRIDE] - mean;
-      m2 = fmaf(deviation, deviation, m2);
-    }
-    return make_float2(mean, m2);
-  }
-
   /** Of the rows before x, which the first chunk counts as its own; of one column. */
   DEVICE Moments given(const BalancedArgs& a, int column) const {
-    Moments before = {0.f, 0.f, 0};
+    Moments before = {0.f, 0.f, 0.f};
     if (number == 0 && a.firstPosition > 0) before.merge(a.moments[(i64)head * HALF + column], a.firstPosition);
     return before;
   }
@@ -154,35 +166,27 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
   __syncthreads();  // guards the projections: all are written; and the rotations: none is read any more
 
   // Moments: of runs, of the chunk for those that follow, of all before each run.
-  const int run = threadIdx.x / COLUMNS, column = threadIdx.x % COLUMNS;
-  const int count = run < RUNS ? chunk.run_rows(run) : 0;
-  float* own = chunk.scores + run * RUN_STRIDE + column;
-  if (run < RUNS) chunk.runs[threadIdx.x] = chunk.run_moments(own, count);
+  const int number = threadIdx.x / COLUMNS;
+  const Run run = {chunk.scores + number * RUN_STRIDE + threadIdx.x % COLUMNS,
+                   number < RUNS ? chunk.run_rows(number) : 0};
+  chunk.runs[threadIdx.x] = run.moments();
   __syncthreads();  // guards the moments: those of all runs are written
-  Moments before;
+  Moments given;
   if (threadIdx.x < HALF) {
-    before = chunk.given(a, threadIdx.x);  // before the signal: the last chunk's block replaces it
-    chunk.record(a, threadIdx.x, before);
+    given = chunk.given(a, threadIdx.x);  // before the signal: the last chunk's block replaces it
+    chunk.record(a, threadIdx.x, given);
   }
   __syncthreads();  // guards the record: all of it is written
   int* signals = a.signals + 1 + chunk.head;
   if (threadIdx.x == 0) raise(signals + (i64)chunk.number * chunk.heads);
   for (int c = threadIdx.x; c < chunk.number; c += THREADS) await(signals + (i64)c * chunk.heads);
   __syncthreads();  // guards the records: those of all chunks before are there
-  if (threadIdx.x < HALF) chunk.merge_before(a, threadIdx.x, before);
+  if (threadIdx.x < HALF) chunk.merge_before(a, threadIdx.x, given);
   __syncthreads();  // guards the moments: they are those before each run now
 
   // Standardise.
-  if (run < RUNS) {
-    const float2 of = chunk.runs[threadIdx.x];
-    Moments moments = {of.x, of.y, a.firstPosition + chunk.first + run * RUN};
-#pragma unroll 4
-    for (int i = 0; i < count; ++i) {
-      const float value = own[i * STRIDE];
-      moments.add(value);
-      own[i * STRIDE] = moments.standardised(value);
-    }
-  }
+  const float2 before = chunk.runs[threadIdx.x];
+  run.standardise({before.x, before.y, (float)(a.firstPosition + chunk.first + number * RUN)});
   __syncthreads();  // guards the scores: all are standardised
 
   // Argmax and store: a thread a row.
