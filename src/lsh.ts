@@ -22,8 +22,8 @@ export interface LshOptions {
 
 /**
  * Angular hashing as in Reformer (Kitaev et al., arXiv 2001.04451): R normal [heads, D, buckets / 2] with its columns
- * normalised; bucket = argmax of [xR; -xR], the lowest on a tie. Vectors of like direction tend to share a bucket. Balanced, the
- * projections xR are standardised first, see `Ops.lshBuckets`.
+ * normalised; bucket = argmax of [xR; -xR], the lowest on a tie. Vectors of like direction tend to share a bucket.
+ * Balanced, the projections xR are standardised first, see `Ops.lshBuckets`.
  * @param x [B, T, H, D], any float type, strided
  * @returns i32 [B, T, H]
  * @throws ShapeError

@@ -23,6 +23,9 @@ const problems: Problem[] = [
   { says: "256 buckets", size: [1, 140, 1, 64, 256] },
   { says: "a long sequence, a mean of 100 deviations", size: [1, 2500, 2, 16, 16], mean: 100 },
   { says: "several heads, a mean of 3 deviations", size: [2, 700, 2, 24, 48], mean: 3 },
+  { says: "48 buckets, D = 72", size: [1, 90, 2, 72, 48], mean: 3 },
+  { says: "16 buckets, D = 128", size: [1, 90, 2, 128, 16], mean: 3 },
+  { says: "8 buckets, D = 256", size: [1, 90, 1, 256, 8], mean: 3 },
   { says: "a sequence that grows by a few rows", size: [2, 40, 2, 64, 16], calls: [13, 1, 1, 25] },
   { says: "a long sequence in parts", size: [1, 2500, 1, 32, 32], mean: 100, calls: [1200, 1, 1299] },
 ];

@@ -48,7 +48,10 @@ export class LayerData {
     for (const group of this.#groups) group.drop();
   }
 
-  /** Hashes the given rows, those before having been hashed. @param heads q [B, end - first, H, D] and k [B, end - first, Hk, D] of those rows */
+  /**
+   * Hashes the given rows, after all rows before them.
+   * @param heads q [B, end - first, H, D] and k [B, end - first, Hk, D] of those rows
+   */
   hash(heads: Heads, rows: RowRange): void {
     for (const group of this.#groups) group.hash(heads, rows);
   }

@@ -95,7 +95,8 @@ function hashRows(
     scoreRows(args, lastRows, <usize>args.D << 2, 4, panels, panelBytes, scores + whole * scoreStride, scoreStride);
   }
   if (position >= 0) {
-    for (let r = 0; r < rows; r++) standardise(args, scores + r * scoreStride, momentsPlace(args, scratch), position + r + 1);
+    const moments = momentsPlace(args, scratch);
+    for (let r = 0; r < rows; r++) standardise(args, scores + r * scoreStride, moments, position + r + 1);
   }
   const outStride = <usize>args.H << 2;
   for (let r = 0; r < rows; r += 4) {
