@@ -46,7 +46,11 @@ const defaults = {
     // The last two are for a head dimension of 64.
     steps: flags.paper ? "torch,ours,varlen,paper" : "torch,ours,varlen",
   },
-  train: { lengths: "8k,16k,32k,64k", patterns: "dense,hash(16),drop(0.7)", steps: "torch,ours" },
+  train: {
+    lengths: "8k,16k,32k,64k",
+    patterns: "dense,hash(16),hash(16, balanced=true),drop(0.7)",
+    steps: "torch,ours",
+  },
 }[what];
 const lengths = (flags.lengths ?? defaults.lengths).split(",").map(count);
 const patterns = flags.patterns ?? defaults.patterns;
