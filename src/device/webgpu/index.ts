@@ -1,10 +1,11 @@
 import { DeviceError, UnsupportedError } from "../../errors.ts";
 import { bytesPerElement, type DType, type Storage, type Tensor } from "../../tensor.ts";
-import { type Capabilities, Device } from "../device.ts";
+import { type Capabilities, Device, type Recording } from "../device.ts";
 import { copy } from "./copy.ts";
 import { findGpu, type Gpu } from "./dawn.ts";
 import type { GpuStorage } from "./memory.ts";
 import { webgpuOps } from "./ops.ts";
+import { WebgpuRecording } from "./recording.ts";
 import { WebgpuRuntime } from "./runtime.ts";
 import { type Tier, tierFeatures, tiers } from "./tier.ts";
 
@@ -142,6 +143,10 @@ export class WebgpuDevice extends Device {
 
   override synchronize(): Promise<void> {
     return this.#runtime.idle();
+  }
+
+  override record(run: () => void): Recording {
+    return new WebgpuRecording(this.#runtime, run);
   }
 
   override time(run: () => void): Promise<number> {
