@@ -97,6 +97,9 @@ export class WebgpuRuntime {
   launch(request: KernelRequest, { groups, ...given }: Launch): void {
     if (groups === 0) return;
     const { declarations, buffers, block } = bindArguments(given);
+    if (this.tier === "f32" && buffers.some(({ type }) => type.includes("f16"))) {
+      throw new UnsupportedError(request.file, 'f16 needs the tier "subgroups" or "matrices"', "f32", "Use f32.");
+    }
     const { pipeline, layout } = this.#kernel(request, declarations, buffers);
     const bindGroup = this.#device.createBindGroup({
       layout,
