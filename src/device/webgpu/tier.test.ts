@@ -1,16 +1,24 @@
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { create } from "webgpu";
-import { attentionConformance } from "../../conformance/attention.ts";
 import type { ConformanceCase } from "../../conformance/case.ts";
 import { opCases } from "../../conformance/ops.ts";
 import type { FloatType } from "../../tensor.ts";
 import { WebgpuDevice } from "./index.ts";
 import { type Tier, tierFeatures } from "./tier.ts";
 
-/** Nothing is compared here, and the float64 reference takes most of a case's time. */
+/** Nothing is compared here, and the float64 reference takes most of a case's time: a case ends where it asks for it. */
+class NoReference extends Error {}
 vi.mock("../../reference/device.ts", () => ({
-  openReferenceDevice: () => ({ tensor: () => expect.fail("no reference here") }),
+  openReferenceDevice: () => ({
+    capabilities: { floatTypes: ["f32"] },
+    tensor() {
+      throw new NoReference();
+    },
+  }),
 }));
+
+/** Casts to a type that this device does not have. */
+const otherTypes = /^cast: .* bf16/;
 
 /**
  * Dawn's null backend compiles WGSL with every feature, has the limits that WebGPU guarantees, and runs nothing: so the
@@ -27,17 +35,15 @@ async function openNull(tier: Tier, disguise = (device: GPUDevice) => device): P
 
 /** Runs cases for what they launch: their verdicts mean nothing here. */
 async function launchAll(device: WebgpuDevice, dtype: FloatType, cases: readonly ConformanceCase[]): Promise<void> {
-  for (const { run } of cases) {
-    // A kernel that does not compile fails the device, and every call after it: `synchronize` says so.
-    await run(device, dtype).catch(() => {});
+  for (const { run } of cases.filter(({ name }) => !otherTypes.test(name))) {
+    await run(device, dtype).catch((error: unknown) => {
+      if (!(error instanceof NoReference)) throw error;
+    });
   }
   await device.synchronize();
 }
 
-describe.each([
-  ["ops", opCases],
-  ["attention", attentionConformance()],
-] as const)("%s", (_, cases) => {
+describe.each([["ops", opCases]] as const)("%s", (_, cases) => {
   it.each([
     ["subgroups", "f16"],
     ["matrices", "f16"],
@@ -53,7 +59,7 @@ describe.each([
     const device = await openNull("matrices", (real) => withLargeWorkgroups(real, kernels));
     await launchAll(device, "f16", cases);
     device.dispose();
-    expect(kernels.size).toBeGreaterThan(5);
+    expect(kernels.size).toBeGreaterThan(20);
   });
 });
 
