@@ -66,6 +66,19 @@ describe.skipIf(!device)("the WebGPU device", () => {
     expect(device!.memory.bytes).toBe(before);
   });
 
+  it("times work, and names each op of a profile", async () => {
+    const x = device!.zeros([4096]);
+    const add = () => device!.ops.add({ x, y: x, out: x });
+    expect(await device!.time(add)).toBeGreaterThan(0);
+    const profile = await device!.profile(() => {
+      add();
+      device!.ops.fill({ out: x, value: 1 });
+    });
+    expect(profile.map(({ op }) => op)).toEqual(["add", "fill"]);
+    expect(Math.min(...profile.map(({ ms }) => ms))).toBeGreaterThan(0);
+    x.dispose();
+  });
+
   it("refuses f16 where the tier has none", async () => {
     const f32Device = await openWebgpuDevice({ tier: "f32" });
     const half = f32Device.empty([4], "f16");

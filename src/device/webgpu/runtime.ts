@@ -167,7 +167,8 @@ export class WebgpuRuntime {
       launch();
       return;
     }
-    const start = this.#profile.at(-1)?.end ?? this.#mark();
+    // Not the end of the op before: the GPU may have waited for the host between them.
+    const start = this.#mark();
     launch();
     this.#profile.push({ op, start, end: this.#mark() });
   }
