@@ -38,7 +38,7 @@ const idle = [
 ];
 
 /** What lies in the folder as it is; bench/ for the runs beside PyTorch. */
-const plain = ["dist", "examples", "bench/cuda", "bench/peers", "package.json", "LICENSE"];
+const plain = ["dist", "examples", "bench/profile_step.mjs", "bench/cuda", "bench/peers", "package.json", "LICENSE"];
 
 const setup = `# Source this on the GPU host: unpacks what is packed, and puts node and scfa on the PATH.
 scfa_home=$(cd "$(dirname "\${BASH_SOURCE[0]}")" && pwd)

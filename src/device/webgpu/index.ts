@@ -1,10 +1,11 @@
 import { DeviceError, UnsupportedError } from "../../errors.ts";
 import { bytesPerElement, type DType, type Storage, type Tensor } from "../../tensor.ts";
-import { type Capabilities, Device } from "../device.ts";
+import { type Capabilities, Device, type Recording } from "../device.ts";
 import { copy } from "./copy.ts";
 import { findGpu, type Gpu } from "./dawn.ts";
 import type { GpuStorage } from "./memory.ts";
 import { webgpuOps } from "./ops.ts";
+import { WebgpuRecording } from "./recording.ts";
 import { WebgpuRuntime } from "./runtime.ts";
 import { type Tier, tierFeatures, tiers } from "./tier.ts";
 
@@ -23,6 +24,9 @@ const wantedLimits = [
   "maxComputeInvocationsPerWorkgroup",
   "maxComputeWorkgroupSizeX",
 ] as const;
+
+/** Features that are asked for where the adapter has them. */
+const optionalFeatures = ["timestamp-query"] as const;
 
 export interface WebgpuOptions {
   /** The highest tier to use; the GPU's highest if left out. */
@@ -46,7 +50,8 @@ export async function openWebgpuDevice({ tier: wanted }: WebgpuOptions = {}): Pr
     const fix = "Leave the tier out to use the GPU's highest.";
     throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${lacks.join(", ")}`, fix);
   }
-  const requiredFeatures = tierFeatures[tier] as GPUFeatureName[];
+  const optional = optionalFeatures.filter((name) => adapter.features.has(name));
+  const requiredFeatures = [...tierFeatures[tier], ...optional] as GPUFeatureName[];
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   try {
     const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
@@ -80,7 +85,7 @@ export class WebgpuDevice extends Device {
       floatTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
       maxTensorBytes: runtime.memory.maxBytes,
       deterministic: true,
-      chunkBytes: 2 ** 27,
+      chunkBytes: Math.max(2 ** 26, Math.min(2 ** 29, runtime.memory.maxBytes / 4)),
     };
   }
 
@@ -138,6 +143,22 @@ export class WebgpuDevice extends Device {
 
   override synchronize(): Promise<void> {
     return this.#runtime.idle();
+  }
+
+  override record(run: () => void): Recording {
+    return new WebgpuRecording(this.#runtime, run);
+  }
+
+  override time(run: () => void): Promise<number> {
+    return this.#runtime.hasTimers ? this.#runtime.time(run) : super.time(run);
+  }
+
+  /**
+   * What each op that `run` enqueues takes on the GPU, in milliseconds and in order.
+   * @throws UnsupportedError if the GPU has no timers
+   */
+  profile(run: () => void | Promise<void>): Promise<{ op: string; ms: number }[]> {
+    return this.#runtime.profile(run);
   }
 
   override dispose(): void {

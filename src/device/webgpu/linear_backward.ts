@@ -1,6 +1,6 @@
 import type { Ops } from "../ops.ts";
 import { addColumnSums } from "./column_sums.ts";
-import { asIs, product, turned } from "./product.ts";
+import { addProduct, asIs, product, turned } from "./product.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
 /** See `Ops.linearBackwardInput`. */
@@ -22,6 +22,6 @@ export function linearBackwardWeight(
   const [M, N] = dw.shape as [number, number];
   const K = x.shape[0]!;
   const [rows, columns] = transposed ? [dout, x] : [x, dout];
-  product(runtime, { M, N, K, a: turned(rows), b: asIs(columns), residual: dw, out: dw });
+  addProduct(runtime, { M, N, K, a: turned(rows), b: asIs(columns), out: dw });
   if (dBias) addColumnSums(runtime, { x: dout, N: K, C: dout.shape[1]!, out: dBias });
 }

@@ -51,6 +51,9 @@ const launchers: { [K in keyof Ops]: (runtime: WebgpuRuntime, args: Parameters<O
 
 /** Binds the launchers to a runtime. */
 export function webgpuOps(runtime: WebgpuRuntime): Ops {
-  const entries = Object.entries(launchers).map(([name, launch]) => [name, (args: never) => launch(runtime, args)]);
+  const entries = Object.entries(launchers).map(([name, launch]) => [
+    name,
+    (args: never) => runtime.timed(name, () => launch(runtime, args)),
+  ]);
   return Object.fromEntries(entries) as Ops;
 }

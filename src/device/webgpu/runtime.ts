@@ -3,7 +3,10 @@ import { bytesPerElement, type DType } from "../../tensor.ts";
 import { wgsl } from "./generated/wgsl.ts";
 import { bindArguments, type KernelArguments, type Operand } from "./kernel_arguments.ts";
 import { GpuMemory, type GpuStorage, mapModeRead, usage } from "./memory.ts";
+import type { Capture } from "./recording.ts";
 import { type Tier, tierEnables } from "./tier.ts";
+import { Timestamps } from "./timestamps.ts";
+import { unroll } from "./unroll.ts";
 
 /** Which kernel: a file of this folder, and what it is specialised by. */
 export interface KernelRequest {
@@ -18,6 +21,14 @@ export interface KernelRequest {
 
 export interface Launch extends KernelArguments {
   /** Workgroups, in a row; `workgroup_number` of the prelude counts them. */
+  readonly groups: number;
+}
+
+/** A launch with its operands bound: may be enqueued any number of times. */
+export interface Prepared {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly block: Uint8Array;
   readonly groups: number;
 }
 
@@ -49,6 +60,9 @@ export class WebgpuRuntime {
   readonly #uniforms: GPUBuffer;
   readonly #blocks = new Uint8Array(argumentBytes * launchesPerSubmit);
   readonly #checks = new Set<Promise<void>>();
+  readonly #timestamps: Timestamps | null;
+  #profile: { op: string; start: number; end: number }[] | null = null;
+  #capture: Capture | null = null;
   #launches = 0;
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
@@ -62,6 +76,7 @@ export class WebgpuRuntime {
     this.#device = device;
     this.memory = new GpuMemory(device, () => this.flush());
     this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
+    this.#timestamps = device.features.has("timestamp-query") ? new Timestamps(device) : null;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       // After the checks: what a kernel that did not compile brings about says less than its own error.
@@ -73,14 +88,19 @@ export class WebgpuRuntime {
     });
   }
 
+  /** What launchers choose the sizes of their kernels by. */
+  get limits(): GPUSupportedLimits {
+    return this.#device.limits;
+  }
+
   /** Enqueues one kernel. */
   launch(request: KernelRequest, { groups, ...given }: Launch): void {
-    this.mustWork();
     if (groups === 0) return;
     const { declarations, buffers, block } = bindArguments(given);
+    if (this.tier === "f32" && buffers.some(({ type }) => type.includes("f16"))) {
+      throw new UnsupportedError(request.file, 'f16 needs the tier "subgroups" or "matrices"', "f32", "Use f32.");
+    }
     const { pipeline, layout } = this.#kernel(request, declarations, buffers);
-    if (this.#launches === launchesPerSubmit) this.flush();
-    this.#blocks.set(new Uint8Array(block), this.#launches * argumentBytes);
     const bindGroup = this.#device.createBindGroup({
       layout,
       entries: [
@@ -88,12 +108,31 @@ export class WebgpuRuntime {
         ...buffers.map(({ buffer }, n) => ({ binding: n + 1, resource: { buffer } })),
       ],
     });
+    const prepared = { pipeline, bindGroup, block: new Uint8Array(block), groups };
+    this.#capture?.launches.push(prepared);
+    this.enqueue(prepared);
+  }
+
+  enqueue({ pipeline, bindGroup, block, groups }: Prepared): void {
+    this.mustWork();
+    if (this.#launches === launchesPerSubmit) this.flush();
+    this.#blocks.set(block, this.#launches * argumentBytes);
     this.#pass ??= this.#commands().beginComputePass();
     this.#pass.setPipeline(pipeline);
     this.#pass.setBindGroup(0, bindGroup, [this.#launches * argumentBytes]);
     const rows = Math.ceil(groups / mostGroupsPerDimension);
     this.#pass.dispatchWorkgroups(Math.ceil(groups / rows), rows);
     this.#launches++;
+  }
+
+  /** Runs `run`, whose launches and scratch are the capture's. */
+  capture(capture: Capture, run: () => void): void {
+    this.#capture = capture;
+    try {
+      run();
+    } finally {
+      this.#capture = null;
+    }
   }
 
   /** Submits all that is enqueued. */
@@ -106,6 +145,67 @@ export class WebgpuRuntime {
     this.#device.queue.submit([this.#encoder.finish()]);
     this.#encoder = null;
     this.#launches = 0;
+  }
+
+  /** Whether the GPU keeps time: `time` and `profile` need it. */
+  get hasTimers(): boolean {
+    return this.#timestamps !== null;
+  }
+
+  /** Milliseconds on the GPU from the end of all work enqueued before to the end of what `run` enqueues. */
+  async time(run: () => void): Promise<number> {
+    const start = this.#mark();
+    run();
+    const end = this.#mark();
+    const times = await this.#times();
+    return times[end]! - times[start]!;
+  }
+
+  /** Runs a launcher, between two marks of time while a profile is taken. */
+  timed(op: string, launch: () => void): void {
+    if (!this.#profile) {
+      launch();
+      return;
+    }
+    // Not the end of the op before: the GPU may have waited for the host between them.
+    const start = this.#mark();
+    launch();
+    this.#profile.push({ op, start, end: this.#mark() });
+  }
+
+  /** What each op that `run` enqueues takes on the GPU, in milliseconds and in order. */
+  async profile(run: () => void | Promise<void>): Promise<{ op: string; ms: number }[]> {
+    const entries: { op: string; start: number; end: number }[] = [];
+    // So that the first mark is not made while earlier work runs.
+    await this.idle();
+    this.#profile = entries;
+    try {
+      await run();
+    } finally {
+      this.#profile = null;
+    }
+    const times = await this.#times();
+    return entries.map(({ op, start, end }) => ({ op, ms: times[end]! - times[start]! }));
+  }
+
+  /** Has the GPU note the time when all work enqueued so far has run. */
+  #mark(): number {
+    if (!this.#timestamps) {
+      throw new UnsupportedError("profile", "the GPU must have timers", "no timestamp-query");
+    }
+    this.#endPass();
+    return this.#timestamps.mark(this.#commands());
+  }
+
+  /** All times marked since the last call, in milliseconds. */
+  async #times(): Promise<number[]> {
+    const timestamps = this.#timestamps!;
+    this.#endPass();
+    const resolved = timestamps.resolve(this.#commands());
+    timestamps.reset();
+    const times = new BigUint64Array(await this.download(resolved, 0, resolved.bytes));
+    resolved.buffer.destroy();
+    return Array.from(times, (time) => Number(time - times[0]!) / 1e6);
   }
 
   /** Bytes, a multiple of 4, into a buffer, in order; `data` may be reused on return. */
@@ -154,11 +254,12 @@ export class WebgpuRuntime {
 
   /** Runs `use` with memory that is its own until it returns, contents undefined: work runs in order. */
   withScratch(count: number, dtype: DType | "u32", use: (scratch: Operand) => void): void {
-    const storage = this.allocate((dtype === "u32" ? 4 : bytesPerElement[dtype]) * count);
+    const owner = this.#capture ?? this;
+    const storage = owner.allocate((dtype === "u32" ? 4 : bytesPerElement[dtype]) * count);
     try {
       use({ storage, dtype, strides: [1], offset: 0 });
     } finally {
-      this.release(storage);
+      owner.release(storage);
     }
   }
 
@@ -218,9 +319,8 @@ export class WebgpuRuntime {
     const key = `${file} ${entry}\n${specialised}`;
     const known = this.#kernels.get(key);
     if (known) return known;
-    const code = [tierEnables[this.tier], specialised, common, ...[...uses, file].map((name) => wgsl[name]!)].join(
-      "\n",
-    );
+    const text = unroll([...uses, file].map((name) => wgsl[name]!).join("\n"), constants);
+    const code = [tierEnables[this.tier], specialised, common, text].join("\n");
     const kernel = this.#compile({ file, entry, code, buffers });
     this.#kernels.set(key, kernel);
     return kernel;
