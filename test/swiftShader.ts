@@ -19,7 +19,7 @@ export async function openWebgpuOrSay(): Promise<WebgpuDevice | null> {
 }
 
 /** Lets Dawn in this process find SwiftShader, if it is there. */
-function useSwiftShader(): void {
+export function useSwiftShader(): void {
   const icd = `${folder}/vk_swiftshader_icd.json`;
   if (process.env["VK_ICD_FILENAMES"] || !existsSync(icd)) return;
   process.env["VK_ICD_FILENAMES"] = icd;

@@ -2,7 +2,7 @@ import { DeviceError, UnsupportedError } from "../../errors.ts";
 import { bytesPerElement, type DType, type Storage, type Tensor } from "../../tensor.ts";
 import { type Capabilities, Device } from "../device.ts";
 import { copy } from "./copy.ts";
-import { findGpu, type Gpu } from "./dawn.ts";
+import { findGpu } from "./dawn.ts";
 import type { GpuStorage } from "./memory.ts";
 import { webgpuOps } from "./ops.ts";
 import { WebgpuRuntime } from "./runtime.ts";
@@ -27,18 +27,29 @@ const wantedLimits = [
 export interface WebgpuOptions {
   /** The highest tier to use; the GPU's highest if left out. */
   readonly tier?: Tier;
+  /** Whether to refuse a GPU in software, as SwiftShader is; default false. */
+  readonly onlyHardware?: boolean;
 }
 
 /**
  * Opens a GPU through WebGPU: in Node through Dawn, in a page through the browser.
  * @throws UnsupportedError if there is no WebGPU here, no GPU behind it, or if it has not the tier asked for
  */
-export async function openWebgpuDevice({ tier: wanted }: WebgpuOptions = {}): Promise<WebgpuDevice> {
+export async function openWebgpuDevice(options: WebgpuOptions = {}): Promise<WebgpuDevice> {
+  const { tier: wanted, onlyHardware = false } = options;
+  if (wanted !== undefined && !tiers.includes(wanted)) {
+    const known = tiers.map((tier) => `"${tier}"`).join(", ");
+    throw new UnsupportedError("openDevice", `a tier is one of ${known}`, `"${wanted}"`);
+  }
   const gpu = await findGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     const fix = "Install the driver of a GPU, with Vulkan, Metal or Direct3D 12.";
     throw new UnsupportedError("openDevice", "WebGPU must find a GPU", "no adapter", fix);
+  }
+  if (onlyHardware && adapter.info.isFallbackAdapter) {
+    const fix = 'Ask for "webgpu" by name to use it.';
+    throw new UnsupportedError("openDevice", "the GPU must be one in hardware", nameOf(adapter.info), fix);
   }
   const tier = wanted ?? [...tiers].reverse().find((candidate) => missing(adapter, candidate).length === 0)!;
   const lacks = missing(adapter, tier);
@@ -50,7 +61,7 @@ export async function openWebgpuDevice({ tier: wanted }: WebgpuOptions = {}): Pr
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   try {
     const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
-    return new WebgpuDevice({ gpu, adapter, device, tier });
+    return new WebgpuDevice({ device, info: adapter.info, tier });
   } catch (error) {
     throw new DeviceError("requestDevice", "refused", error instanceof Error ? error.message : String(error));
   }
@@ -60,22 +71,23 @@ function missing({ features }: GPUAdapter, tier: Tier): string[] {
   return tierFeatures[tier].filter((name) => !features.has(name));
 }
 
+function nameOf({ description, device, vendor, architecture, isFallbackAdapter }: GPUAdapterInfo): string {
+  const facts = [description || device, vendor, architecture, isFallbackAdapter ? "in software" : ""];
+  return facts.filter((fact) => fact !== "").join(", ") || "a GPU that the browser does not name";
+}
+
 /** Tensors in buffers of a GPU, ops as compute shaders in one queue. Opened by `openWebgpuDevice`. */
 export class WebgpuDevice extends Device {
   readonly description: string;
   readonly capabilities: Capabilities;
   readonly #runtime: WebgpuRuntime;
-  /** Dawn ends with it, and Node does not while it is referenced. */
-  #gpu: Gpu | null;
+  #isDisposed = false;
 
-  constructor({ gpu, adapter, device, tier }: { gpu: Gpu; adapter: GPUAdapter; device: GPUDevice; tier: Tier }) {
+  constructor({ device, info, tier }: { device: GPUDevice; info: GPUAdapterInfo; tier: Tier }) {
     const runtime = new WebgpuRuntime(device, tier);
     super(webgpuOps(runtime));
     this.#runtime = runtime;
-    this.#gpu = gpu;
-    const { description, vendor, architecture, device: name } = adapter.info;
-    const facts = [description || name, vendor, architecture].filter((fact) => fact !== "");
-    this.description = `webgpu (${facts.join(", ") || "a GPU that the browser does not name"}; ${tierNames[tier]})`;
+    this.description = `webgpu (${nameOf(info)}; ${tierNames[tier]})`;
     this.capabilities = {
       floatTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
       maxTensorBytes: runtime.memory.maxBytes,
@@ -141,9 +153,9 @@ export class WebgpuDevice extends Device {
   }
 
   override dispose(): void {
-    if (!this.#gpu) return;
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
     this.#runtime.dispose(new DeviceError("device", "disposed", "the WebGPU device was disposed of"));
-    this.#gpu = null;
   }
 }
 
