@@ -29,17 +29,21 @@ export interface WebgpuOptions {
   readonly tier?: Tier;
   /** Whether to refuse a GPU in software, as SwiftShader is; default false. */
   readonly onlyHardware?: boolean;
+  /**
+   * Another library's device, to share its buffers; a new one if left out. It is never destroyed, and must have been made
+   * with the features and limits that `deviceDescriptor` names, or with fewer: then with a lower tier, and with less memory.
+   */
+  readonly device?: GPUDevice;
 }
 
 /**
- * Opens a GPU through WebGPU: in Node through Dawn, in a page through the browser.
+ * Opens a GPU through WebGPU: in Node through Dawn, in a page through the browser; or shares a device that is open.
  * @throws UnsupportedError if there is no WebGPU here, no GPU behind it, or if it has not the tier asked for
  */
-export async function openWebgpuDevice(options: WebgpuOptions = {}): Promise<WebgpuDevice> {
-  const { tier: wanted, onlyHardware = false } = options;
-  if (wanted !== undefined && !tiers.includes(wanted)) {
-    const known = tiers.map((tier) => `"${tier}"`).join(", ");
-    throw new UnsupportedError("openDevice", `a tier is one of ${known}`, `"${wanted}"`);
+export async function openWebgpuDevice({ device: theirs, ...options }: WebgpuOptions = {}): Promise<WebgpuDevice> {
+  if (theirs) {
+    const tier = chooseTier(theirs.features, options.tier);
+    return new WebgpuDevice({ device: theirs, info: theirs.adapterInfo, tier, isShared: true });
   }
   const gpu = await findGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
@@ -47,33 +51,59 @@ export async function openWebgpuDevice(options: WebgpuOptions = {}): Promise<Web
     const fix = "Install the driver of a GPU, with Vulkan, Metal or Direct3D 12.";
     throw new UnsupportedError("openDevice", "WebGPU must find a GPU", "no adapter", fix);
   }
-  if (onlyHardware && adapter.info.isFallbackAdapter) {
+  const { info } = adapter;
+  if (options.onlyHardware && info.isFallbackAdapter) {
     const fix = 'Ask for "webgpu" by name to use it.';
-    throw new UnsupportedError("openDevice", "the GPU must be one in hardware", nameOf(adapter.info), fix);
+    throw new UnsupportedError("openDevice", "the GPU must be one in hardware", nameOf(info), fix);
   }
-  const tier = wanted ?? [...tiers].reverse().find((candidate) => missing(adapter, candidate).length === 0)!;
-  const lacks = missing(adapter, tier);
-  if (lacks.length > 0) {
-    const fix = "Leave the tier out to use the GPU's highest.";
-    throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${lacks.join(", ")}`, fix);
-  }
-  const requiredFeatures = tierFeatures[tier] as GPUFeatureName[];
-  const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
+  const tier = chooseTier(adapter.features, options.tier);
   try {
-    const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
-    return new WebgpuDevice({ device, info: adapter.info, tier });
+    const device = await adapter.requestDevice(deviceDescriptor(adapter, { tier }));
+    return new WebgpuDevice({ device, info, tier });
   } catch (error) {
     throw new DeviceError("requestDevice", "refused", error instanceof Error ? error.message : String(error));
   }
 }
 
-function missing({ features }: GPUAdapter, tier: Tier): string[] {
-  return tierFeatures[tier].filter((name) => !features.has(name));
+/**
+ * What `adapter.requestDevice` is to be asked for, by whoever makes a device that is shared: the features of the tier and
+ * the limits of the GPU that decide how large tensors may be and which kernels run.
+ * @throws UnsupportedError if the adapter has not the tier
+ */
+export function deviceDescriptor(
+  { features, limits }: GPUAdapter,
+  { tier }: Pick<WebgpuOptions, "tier"> = {},
+): Required<Pick<GPUDeviceDescriptor, "requiredFeatures" | "requiredLimits">> {
+  return {
+    requiredFeatures: tierFeatures[chooseTier(features, tier)] as GPUFeatureName[],
+    requiredLimits: Object.fromEntries(wantedLimits.map((name) => [name, limits[name]])),
+  };
+}
+
+/** The tier asked for, else the highest. @throws UnsupportedError if the features are not there */
+function chooseTier(features: GPUSupportedFeatures, wanted: Tier | undefined): Tier {
+  if (wanted !== undefined && !tiers.includes(wanted)) {
+    const known = tiers.map((tier) => `"${tier}"`).join(", ");
+    throw new UnsupportedError("openDevice", `a tier is one of ${known}`, `"${wanted}"`);
+  }
+  const missing = (tier: Tier) => tierFeatures[tier].filter((name) => !features.has(name));
+  const tier = wanted ?? [...tiers].reverse().find((candidate) => missing(candidate).length === 0)!;
+  const lacks = missing(tier);
+  if (lacks.length === 0) return tier;
+  const fix = "Leave the tier out to use the GPU's highest.";
+  throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${lacks.join(", ")}`, fix);
 }
 
 function nameOf({ description, device, vendor, architecture, isFallbackAdapter }: GPUAdapterInfo): string {
   const facts = [description || device, vendor, architecture, isFallbackAdapter ? "in software" : ""];
   return facts.filter((fact) => fact !== "").join(", ") || "a GPU that the browser does not name";
+}
+
+interface WebgpuDeviceParts {
+  readonly device: GPUDevice;
+  readonly info: GPUAdapterInfo;
+  readonly tier: Tier;
+  readonly isShared?: boolean;
 }
 
 /** Tensors in buffers of a GPU, ops as compute shaders in one queue. Opened by `openWebgpuDevice`. */
@@ -83,8 +113,8 @@ export class WebgpuDevice extends Device {
   readonly #runtime: WebgpuRuntime;
   #isDisposed = false;
 
-  constructor({ device, info, tier }: { device: GPUDevice; info: GPUAdapterInfo; tier: Tier }) {
-    const runtime = new WebgpuRuntime(device, tier);
+  constructor({ device, info, tier, isShared = false }: WebgpuDeviceParts) {
+    const runtime = new WebgpuRuntime(device, tier, { isShared });
     super(webgpuOps(runtime));
     this.#runtime = runtime;
     this.description = `webgpu (${nameOf(info)}; ${tierNames[tier]})`;
@@ -150,6 +180,15 @@ export class WebgpuDevice extends Device {
 
   override synchronize(): Promise<void> {
     return this.#runtime.idle();
+  }
+
+  /**
+   * Submits all ops that are enqueued: whoever shares the GPUDevice calls it before he submits work that reads or
+   * overwrites a tensor's buffer.
+   */
+  flush(): void {
+    this.#runtime.mustWork();
+    this.#runtime.flush();
   }
 
   override dispose(): void {
