@@ -6,7 +6,6 @@ import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chromiumPath, openChromium, serve } from "./browser/chromium.ts";
 import type { PageOutcome } from "./browser/main.ts";
-import { sharedBuildCases } from "./swiftShader.ts";
 
 /** Bundles a folder as its user would. @returns where the page lies */
 async function bundle(root: string): Promise<string> {
@@ -66,11 +65,12 @@ describe.skipIf(!chromiumPath)("a page that bundles the package", () => {
     180_000,
   );
 
-  // All of them take minutes on SwiftShader: see docs/webgpu.md.
+  // SwiftShader compiles for seconds where a case needs another build, so few are run; SCFA_WEBGPU=all adds the rest.
+  // Of attention only identity orders: Chromium binds 10 buffers to a kernel, and the backward of other orders takes 11.
   const runsAll = process.env["SCFA_WEBGPU"] === "all";
   const ops = /^(?!attention)(?!cast: .* b?f16)/;
   const few = /^(fill|copy|embed|layerNorm|normalizeRows|rope|gradNorm|adamw|keepMask):? /;
-  const cases = runsAll ? `${ops.source}|^attention` : `${few.source}|^(${[...sharedBuildCases].join("|")})$|^attention: (window of 17, grouped heads|dense, D = 16)$`;
+  const cases = `${(runsAll ? ops : few).source}|^attention: (window of 17, grouped heads|dense, D = 16)$`;
 
   test("passes conformance cases on WebGPU", async () => {
     const query = `?${new URLSearchParams({ device: "webgpu", cases })}`;

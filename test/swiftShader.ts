@@ -6,18 +6,11 @@ import { UnsupportedError } from "../src/errors.ts";
 /** Where Debian's package `chromium` has a GPU in software. */
 const folder = "/usr/lib/chromium";
 
-/**
- * Attention cases that share one build of the kernels: SwiftShader compiles for 6 s where a case needs another. All are
- * run with SCFA_WEBGPU=all, in some four minutes.
- */
-export const sharedBuildCases: ReadonlySet<string> = new Set(
-  [
-    ...["hash, D = 16", "hash, D = 24", "hash without the diagonal", "hash, skewed, grouped heads"],
-    ...["hash, 256 buckets for 67 rows", "hash, rows out of range take no part", "hash within documents"],
-    ...["hash, fewer queries than keys", "hash, more queries than keys", "chunkedHash, skewed"],
-    ...["hash, every query in a bucket without keys", "drop, 30% kept, grouped heads"],
-  ].map((name) => `attention: ${name}`),
-);
+/** Environment in which a process of its own finds SwiftShader; undefined where it is not installed. */
+export const swiftShaderEnvironment = existsSync(`${folder}/vk_swiftshader_icd.json`)
+  ? { VK_ICD_FILENAMES: `${folder}/vk_swiftshader_icd.json`, LD_LIBRARY_PATH: folder }
+  : undefined;
+
 /** A WebGPU device, on SwiftShader if no other driver is asked for; or nothing, and the reason is printed. */
 export async function openWebgpuOrSay(): Promise<WebgpuDevice | null> {
   useSwiftShader();
