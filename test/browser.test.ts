@@ -14,7 +14,7 @@ async function bundle(root: string): Promise<string> {
     root,
     configFile: false,
     resolve: { alias: { scfa: resolve("dist/index.js") } },
-    build: { outDir: folder, target: "es2022" },
+    build: { outDir: folder, emptyOutDir: true, target: "es2022" },
     logLevel: "warn",
   });
   return folder;
