@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openWebgpuOrSay } from "../../../test/swiftShader.ts";
 import { DeviceError, KernelCompileError } from "../../errors.ts";
-import { findGpu, type Gpu } from "./dawn.ts";
+import { findGpu } from "./dawn.ts";
 import { openWebgpuDevice } from "./index.ts";
 import { u32 } from "./kernel_arguments.ts";
 import { WebgpuRuntime } from "./runtime.ts";
@@ -103,17 +103,12 @@ describe.skipIf(!device)("the WebGPU device", () => {
 });
 
 describe.skipIf(!device)("the WebGPU runtime", () => {
-  let gpu: Gpu | null;
   let runtime: WebgpuRuntime;
   beforeAll(async () => {
-    gpu = await findGpu();
-    const adapter = await gpu.requestAdapter();
+    const adapter = await (await findGpu()).requestAdapter();
     runtime = new WebgpuRuntime(await adapter!.requestDevice(), "f32");
   });
-  afterAll(() => {
-    runtime.dispose(new DeviceError("device", "disposed", "the test is over"));
-    gpu = null;
-  });
+  afterAll(() => runtime.dispose(new DeviceError("device", "disposed", "the test is over")));
 
   it("says which kernel did not compile, and not what came of it", async () => {
     const out = { storage: runtime.allocate(4), dtype: "u32", strides: [1], offset: 0 } as const;

@@ -68,21 +68,30 @@ export class WebgpuRuntime {
   #pass: GPUComputePassEncoder | null = null;
   #failure: Error | undefined;
 
-  /** @param tier what the kernels may use; the device has its features */
+  readonly #isShared: boolean;
+  readonly #onError: (event: Event) => void;
+
+  /**
+   * @param tier what the kernels may use; the device has its features
+   * @param isShared whether others use the device too: it outlives this, and errors that nobody catches are told to all
+   */
   constructor(
     device: GPUDevice,
     readonly tier: Tier,
+    { isShared = false }: { isShared?: boolean } = {},
   ) {
+    this.#isShared = isShared;
     this.#device = device;
     this.memory = new GpuMemory(device, () => this.flush());
     this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
     this.#timestamps = device.features.has("timestamp-query") ? new Timestamps(device) : null;
-    device.addEventListener("uncapturederror", (event) => {
-      event.preventDefault();
+    this.#onError = (event) => {
+      if (!isShared) event.preventDefault();
       // After the checks: what a kernel that did not compile brings about says less than its own error.
       const error = deviceError((event as GPUUncapturedErrorEvent).error);
       this.#check(Promise.all(this.#checks).then(() => this.fail(error)));
-    });
+    };
+    device.addEventListener("uncapturederror", this.#onError);
     device.lost.then(({ reason, message }) => {
       this.fail(new DeviceError("device", `lost: ${reason}`, message || "the device is lost; open it again"));
     });
@@ -285,11 +294,18 @@ export class WebgpuRuntime {
     if (this.#failure) throw this.#failure;
   }
 
+  /** Makes every later call throw `reason`, and gives all memory back. */
   dispose(reason: Error): void {
     this.fail(reason);
     this.#pass = null;
     this.#encoder = null;
-    this.#device.destroy();
+    if (!this.#isShared) {
+      this.#device.destroy();
+      return;
+    }
+    this.#device.removeEventListener("uncapturederror", this.#onError);
+    this.memory.dispose();
+    for (const buffer of [this.#uniforms, ...[...this.#kept.values()].map(({ buffer }) => buffer)]) buffer.destroy();
   }
 
   #commands(): GPUCommandEncoder {
