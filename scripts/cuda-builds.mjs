@@ -111,13 +111,13 @@ const backwardShapes = [
   {
     D: 64,
     STAGES: 4,
-    gathered: { registers: [88, 208], spills: [36, 0] },
-    own: { registers: [40, 232], spills: [24, 20] },
+    gathered: { registers: [88, 208], spills: [24, 0] },
+    own: { registers: [40, 232], spills: [12, 8] },
   },
   {
     D: 128,
     STAGES: 3,
-    gathered: { registers: [56, 224], spills: [64, 68] },
+    gathered: { registers: [56, 224], spills: [36, 40] },
     own: { registers: [56, 224], spills: [0, 0] },
   },
 ];
@@ -145,14 +145,17 @@ function backwardSm90({ suffix, defines }) {
 }
 
 function hashing() {
-  return [64, 128].flatMap((D) =>
-    [2, 4, 8, 16, 32, 64, 256].flatMap((buckets) =>
-      ["", "_f16"].map((suffix) => ({
-        name: `lsh_buckets_d${D}b${buckets}${suffix}`,
-        ...{ file: "lsh_buckets", arch: "mma" },
-        defines: { HEAD_DIM: D, BUCKETS: buckets, ...(suffix && { ELEMENT_F16: 1 }) },
-        check: suffix === (D === 64 ? "" : "_f16") && buckets === 16,
-      })),
+  return ["lsh_buckets", "lsh_buckets_balanced"].flatMap((file) =>
+    [64, 128].flatMap((D) =>
+      [2, 4, 8, 16, 32, 64, 256].flatMap((buckets) =>
+        ["", "_f16"].map((suffix) => ({
+          name: `${file}_d${D}b${buckets}${suffix}`,
+          ...{ file, arch: "mma" },
+          defines: { HEAD_DIM: D, BUCKETS: buckets, ...(suffix && { ELEMENT_F16: 1 }) },
+          check: suffix === (D === 64 ? "" : "_f16") && buckets === 16,
+          mayNotSpill: true,
+        })),
+      ),
     ),
   );
 }

@@ -1,9 +1,11 @@
 // Packs what a GPU host without a network, a compiler or Node needs to run scfa: the built package with its kernels, the
 // modules that its commands import, the benchmarks beside PyTorch, and setup.sh, to be sourced there.
-// Usage: npm run pack:gpu -- [DIR] [--node]     (default .carry/scfa; --node adds this machine's Node)
+// Usage: npm run pack:gpu -- [DIR] [--node] [--vulkan]     (default .carry/scfa; --node adds this machine's Node, --vulkan
+//   what the WebGPU device needs besides NVIDIA's driver, from Debian)
 //   on the host:  . DIR/setup.sh && scfa info
 import { execFileSync, spawnSync } from "node:child_process";
 import {
+  copyFileSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -15,7 +17,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -30,6 +32,7 @@ const idle = [
   /^node_modules\/koffi\/(vendor|lib|cnoke\.cjs)/,
   /^node_modules\/@koromix\/koffi-(?!linux-x64\/)/,
   /^node_modules\/@koromix\/koffi-linux-x64\/musl_x64\//,
+  /^node_modules\/webgpu\/(build\/|dist\/(?!linux-x64\/)|node_modules\/)/,
   /^node_modules\/gpt-tokenizer\/(cjs|src|data)\//,
   // The library takes GPT-2's vocabulary alone.
   /^node_modules\/gpt-tokenizer\/esm\/bpeRanks\/(?!r50k_base)/,
@@ -38,7 +41,10 @@ const idle = [
 ];
 
 /** What lies in the folder as it is; bench/ for the runs beside PyTorch. */
-const plain = ["dist", "examples", "bench/cuda", "bench/peers", "package.json", "LICENSE"];
+const plain = ["dist", "examples", "bench/profile_step.mjs", "bench/cuda", "bench/peers", "package.json", "LICENSE"];
+
+/** Debian's packages of Vulkan's loader, and of the dispatch that NVIDIA's driver for Vulkan loads. */
+const vulkanPackages = ["libvulkan1", "libegl1", "libglvnd0"];
 
 const setup = `# Source this on the GPU host: unpacks what is packed, and puts node and scfa on the PATH.
 scfa_home=$(cd "$(dirname "\${BASH_SOURCE[0]}")" && pwd)
@@ -53,10 +59,16 @@ if [ -f "$scfa_home/node.xz" ] && [ ! -x "$scfa_home/bin/node" ]; then
   scfa_unpack "$scfa_home/node.xz" > "$scfa_home/bin/node.new" && chmod +x "$scfa_home/bin/node.new" &&
     mv "$scfa_home/bin/node.new" "$scfa_home/bin/node"
 fi
-if [ ! -d "$scfa_home/node_modules" ]; then
-  rm -rf "$scfa_home/unpacking" && mkdir "$scfa_home/unpacking" &&
-    scfa_unpack "$scfa_home/modules.tar.xz" | tar -xf - -C "$scfa_home/unpacking" &&
-    mv "$scfa_home/unpacking/node_modules" "$scfa_home/node_modules" && rmdir "$scfa_home/unpacking"
+scfa_folder() { # PACKED FOLDER
+  [ ! -d "$scfa_home/$2" ] && rm -rf "$scfa_home/unpacking" && mkdir "$scfa_home/unpacking" &&
+    scfa_unpack "$scfa_home/$1" | tar -xf - -C "$scfa_home/unpacking" &&
+    mv "$scfa_home/unpacking/$2" "$scfa_home/$2" && rmdir "$scfa_home/unpacking"
+}
+scfa_folder modules.tar.xz node_modules || true
+# A loader that the host has knows the host's drivers best.
+if [ -f "$scfa_home/vulkan.tar.xz" ] && ! ldconfig -p 2> /dev/null | grep -q libvulkan.so.1; then
+  scfa_folder vulkan.tar.xz vulkan || true
+  export LD_LIBRARY_PATH="$scfa_home/vulkan\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 fi
 printf '#!/bin/sh\\nexec node "%s/dist/cli/main.js" "$@"\\n' "$scfa_home" > "$scfa_home/bin/scfa" &&
   chmod +x "$scfa_home/bin/scfa"
@@ -67,10 +79,11 @@ command -v node > /dev/null || echo "setup.sh: there must be a Node, found none.
 /**
  * @param folder new, empty, or packed before
  * @param withNode whether to add this machine's Node
+ * @param withVulkan whether to add Vulkan's loader; needs apt and a network
  * @param level how hard xz tries, 0 to 9
  * @returns a promise of the bytes of each part and of all
  */
-export async function packGpu({ folder, withNode, level = 6 }) {
+export async function packGpu({ folder, withNode, withVulkan = false, level = 6 }) {
   if (!existsSync(join(root, "dist/cli/main.js")))
     throw new Error("pack-gpu: dist/ must be built, found none. Run npm run setup.");
   // Nothing is removed that this script did not make.
@@ -85,6 +98,7 @@ export async function packGpu({ folder, withNode, level = 6 }) {
   }
   writeFileSync(join(folder, "modules.tar.xz"), packModules(level));
   if (withNode) writeFileSync(join(folder, "node.xz"), xz(readFileSync(process.execPath), level));
+  if (withVulkan) writeFileSync(join(folder, "vulkan.tar.xz"), packVulkan(level));
   writeFileSync(join(folder, "setup.sh"), setup);
   // Not before: where there is no build, the error above says so.
   const { sourceCommit } = await import("../dist/cli/machine.js");
@@ -100,17 +114,45 @@ function packModules(level) {
   const wanted = Object.entries(packages).filter(([path, { dev, devOptional }]) => path && !dev && !devOptional);
   const found = wanted.filter(([path]) => !leftOut.test(path) && existsSync(join(root, path)));
   const files = found.flatMap(([path]) => filesOf(path)).filter((file) => !idle.some((pattern) => pattern.test(file)));
-  const scratch = mkdtempSync(join(tmpdir(), "scfa-modules-"));
-  try {
+  return withScratch((scratch) => {
     const list = join(scratch, "list");
     writeFileSync(list, [...new Set(files)].sort().join("\n"));
-    const tar = join(scratch, "modules.tar");
-    const same = ["--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"];
-    execFileSync("tar", ["-cf", tar, ...same, "-C", root, "-T", list]);
-    return xz(readFileSync(tar), level);
+    return xz(tar(["-C", root, "-T", list]), level);
+  });
+}
+
+/** The libraries of Debian's packages, by the names under which programs ask for them, in a folder `vulkan`. */
+function packVulkan(level) {
+  return withScratch((scratch) => {
+    const [lists, target] = [join(scratch, "lists"), join(scratch, "vulkan")];
+    for (const path of [join(lists, "partial"), target]) mkdirSync(path, { recursive: true });
+    // With lists of its own it needs no rights.
+    const apt = (...args) =>
+      execFileSync("apt-get", ["-qq", `-oDir::State::Lists=${lists}`, ...args], { cwd: scratch, stdio: "pipe" });
+    apt("update");
+    apt("download", ...vulkanPackages);
+    for (const name of readdirSync(scratch).filter((name) => name.endsWith(".deb"))) {
+      execFileSync("dpkg-deb", ["-x", join(scratch, name), join(scratch, "root")]);
+    }
+    for (const path of readdirSync(join(scratch, "root"), { recursive: true })) {
+      if (/\.so\.\d$/.test(path)) copyFileSync(join(scratch, "root", path), join(target, basename(path)));
+    }
+    return xz(tar(["-C", scratch, "vulkan"]), level);
+  });
+}
+
+function withScratch(use) {
+  const scratch = mkdtempSync(join(tmpdir(), "scfa-pack-"));
+  try {
+    return use(scratch);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+function tar(args) {
+  const same = ["--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"];
+  return execFileSync("tar", ["-cf", "-", ...same, ...args], { maxBuffer: 2 ** 30 });
 }
 
 /** A package's own files; packages nested in it have an entry of their own in the lock file. */
@@ -141,10 +183,14 @@ function sizes(folder) {
 
 if (process.argv[1] && fileURLToPath(import.meta.url) === resolve(process.argv[1])) {
   const args = process.argv.slice(2);
-  const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--node");
-  if (unknown) throw new Error(`pack-gpu: flags are --node, got ${unknown}.`);
+  const unknown = args.find((arg) => arg.startsWith("-") && !["--node", "--vulkan"].includes(arg));
+  if (unknown) throw new Error(`pack-gpu: flags are --node and --vulkan, got ${unknown}.`);
   const folder = resolve(args.find((arg) => !arg.startsWith("-")) ?? join(root, ".carry/scfa"));
-  const { parts, bytes } = await packGpu({ folder, withNode: args.includes("--node") });
+  const { parts, bytes } = await packGpu({
+    folder,
+    withNode: args.includes("--node"),
+    withVulkan: args.includes("--vulkan"),
+  });
   const mib = (n) => `${(n / 2 ** 20).toFixed(2)} MiB`;
   for (const part of parts) console.log(`${mib(part.bytes).padStart(10)}  ${part.name}`);
   console.log(`${mib(bytes).padStart(10)}  ${folder}`);

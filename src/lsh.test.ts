@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
+import { openCpuDevice } from "./device/cpu/index.ts";
 import { lsh } from "./lsh.ts";
+import { pattern } from "./pattern/index.ts";
+import { plan } from "./plan.ts";
 import { openReferenceDevice } from "./reference/device.ts";
 import { normalAt } from "./rng.ts";
 
@@ -51,6 +54,31 @@ test("queries hashed with kvHeads agree with the key heads that they read", asyn
   expect(Array.from(qBuckets)).toEqual(
     Array.from({ length: B * T * H }, (_, n) => kBuckets[Math.floor(n / H) * Hk + Math.floor(((n % H) * Hk) / H)]),
   );
+});
+
+test("where rows share a mean, plain buckets leave most pairs visible, and balanced ones about 1 in as many as they are", async () => {
+  const cpu = await openCpuDevice({ threads: 1 });
+  const [B, T, H, D] = [1, 1024, 2, 32];
+  // The mean of each feature is some 5 deviations.
+  const x = cpu.tensor(
+    Float32Array.from({ length: T * H * D }, (_, n) => normalAt(1, 0, n) + 5 * normalAt(1, 1, n % (H * D))),
+    [B, T, H, D],
+  );
+  const visibleShare = async (balanced: boolean) => {
+    const buckets = lsh(x, { buckets: 16, seed: 1, balanced });
+    const hashed = pattern.hash({ qBuckets: buckets, kBuckets: buckets, buckets: 16 });
+    return (await plan(hashed, { B, Tq: T, Tk: T, H, Hk: H })).visibleShare;
+  };
+  expect(await visibleShare(false)).toBeGreaterThan(0.5);
+  expect(await visibleShare(true)).toBeLessThan(0.15);
+  cpu.dispose();
+});
+
+test("balanced buckets look at no later row", async () => {
+  const x = normals([1, 60, 2, 16]);
+  const all = await lsh(x, { buckets: 8, seed: 1, balanced: true }).read();
+  const first = device.tensor((await x.read()).subarray(0, 40 * 32), [1, 40, 2, 16]);
+  expect(await lsh(first, { buckets: 8, seed: 1, balanced: true }).read()).toEqual(all.subarray(0, 80));
 });
 
 test.each([

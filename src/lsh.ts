@@ -12,11 +12,18 @@ export interface LshOptions {
    * the key head that it reads, so that `lsh(q, { kvHeads: Hk })` and `lsh(k)` agree. Default: one rotation a head.
    */
   readonly kvHeads?: number;
+  /**
+   * Whether each projection is taken relative to the mean and deviation that it has had over the rows of its batch entry
+   * and head up to this one, documents or not. Buckets then stay even where vectors share a mean, as hidden states come to
+   * in training; plain hashing puts most of those into few buckets. Default false.
+   */
+  readonly balanced?: boolean;
 }
 
 /**
  * Angular hashing as in Reformer (Kitaev et al., arXiv 2001.04451): R normal [heads, D, buckets / 2] with its columns
  * normalised; bucket = argmax of [xR; -xR], the lowest on a tie. Vectors of like direction tend to share a bucket.
+ * Balanced, the projections xR are standardised first, see `Ops.lshBuckets`.
  * @param x [B, T, H, D], any float type, strided
  * @returns i32 [B, T, H]
  * @throws ShapeError
@@ -24,10 +31,13 @@ export interface LshOptions {
 export function lsh(x: Tensor, options: LshOptions): Tensor<"i32"> {
   if (x.shape.length !== 4) throw new ShapeError("lsh", "x is [B, T, H, D]", `[${x.shape.join(", ")}]`);
   const [B, T, H, D] = x.shape;
-  const rotations = x.device.tensor(sharedRotations({ ...options, H, D }), [H, D, options.buckets / 2]);
+  const R = options.buckets / 2;
+  const rotations = x.device.tensor(sharedRotations({ ...options, H, D }), [H, D, R]);
+  const moments = options.balanced ? x.device.empty([B, H, R, 2]) : null;
   const out = x.device.empty([B, T, H], "i32");
-  x.device.ops.lshBuckets({ x, rotations, out });
+  x.device.ops.lshBuckets({ x, rotations, moments, out });
   rotations.dispose();
+  moments?.dispose();
   return out;
 }
 

@@ -6,6 +6,11 @@ import { UnsupportedError } from "../src/errors.ts";
 /** Where Debian's package `chromium` has a GPU in software. */
 const folder = "/usr/lib/chromium";
 
+/** Environment in which a process of its own finds SwiftShader; undefined where it is not installed. */
+export const swiftShaderEnvironment = existsSync(`${folder}/vk_swiftshader_icd.json`)
+  ? { VK_ICD_FILENAMES: `${folder}/vk_swiftshader_icd.json`, LD_LIBRARY_PATH: folder }
+  : undefined;
+
 /** A WebGPU device, on SwiftShader if no other driver is asked for; or nothing, and the reason is printed. */
 export async function openWebgpuOrSay(): Promise<WebgpuDevice | null> {
   useSwiftShader();
@@ -19,7 +24,7 @@ export async function openWebgpuOrSay(): Promise<WebgpuDevice | null> {
 }
 
 /** Lets Dawn in this process find SwiftShader, if it is there. */
-function useSwiftShader(): void {
+export function useSwiftShader(): void {
   const icd = `${folder}/vk_swiftshader_icd.json`;
   if (process.env["VK_ICD_FILENAMES"] || !existsSync(icd)) return;
   process.env["VK_ICD_FILENAMES"] = icd;

@@ -17,11 +17,10 @@ def lsh(x, rotations, buckets, out=None):
     B, T, H, D = x.shape
     out = torch.empty((B, T, H), dtype=torch.int32, device=x.device) if out is None else out
     f16 = x.dtype == torch.float16
-    shared_bytes = (2 if f16 else 3) * up(buckets // 2, 8) * (up(D, 16) + 4) * 2
-    args = view(x) + struct.pack("PPiiii", pointer(rotations), pointer(out), B, T, H, D)
-    rows = 1024 if D > 64 else 2048  # of a block
-    kernel("lsh_buckets", f"lsh_buckets_d{up(D, 16)}b{buckets}{'_f16' if f16 else ''}", shared_bytes).launch(
-        (up(T, rows) // rows, H, B), 256, args)
+    shared_bytes = (2 if f16 else 3) * up(buckets // 2, 8) * up(D, 32) * 2
+    args = view(x) + struct.pack("PPiii4x", pointer(rotations), pointer(out), T, H, D)
+    kernel("lsh_buckets", f"lsh_buckets_d{up(D, 32)}b{buckets}{'_f16' if f16 else ''}", shared_bytes).launch(
+        (up(T, 1024) // 1024 * H, B), 256, args)
     return out
 
 
@@ -64,12 +63,13 @@ class Builder:
         if not self.shared:
             self.order(k_groups, self.k, keep_masks)
         one_order = int(self.shared and Tq == Tk and near <= 1)
+        with_columns = int(one_order and documents is None and far >= NO_LIMIT and chunk >= NO_LIMIT)
         sides = [side[n] for n in ("rows", "starts", "blocks") for side in (self.q, self.k)]
         tables = (*sides, self.numbers, self.lo, self.hi, self.q_lo, self.q_hi)
-        args = struct.pack("11P9i4x", *(0 if x is None else pointer(x) for x in tables), H, Hk, Tq, Tk,
-                           self.group_count, min(near, Tk), far, chunk, one_order)
-        for name, T in (("intervals", Tq), ("columns", Tk)):
+        args = struct.pack("11P10i", *(0 if x is None else pointer(x) for x in tables), H, Hk, Tq, Tk,
+                           self.group_count, min(near, Tk), far, chunk, one_order, with_columns)
+        for name, T in (("intervals", Tq), ("columns", Tk))[:1 if with_columns else 2]:
             kernel(f"staircase_{name}", "staircase", 2 * (self.group_count + 1) * 4).launch(
-                (T + 255) // 256 * H * B, 256, args)
+                (T + 1023) // 1024 * H * B, 256, args)
         return dict(q_rows=self.q["rows"], k_rows=self.k["rows"], lo=self.lo, hi=self.hi, q_lo=self.q_lo,
                     q_hi=self.q_hi)

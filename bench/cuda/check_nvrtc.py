@@ -25,6 +25,7 @@ CASES = [
     ("attention_delta", "80", ""),
     ("staircase", "80", ""),
     ("lsh_buckets", "80", "HEAD_DIM=64 BUCKETS=16 ELEMENT_F16=1"),
+    ("lsh_buckets_balanced", "80", "HEAD_DIM=64 BUCKETS=16"),
 ]
 
 

@@ -16,7 +16,7 @@ scfa bench attention --device cuda --no-peer --batch 4 --heads 48 --lengths 16k 
 scfa bench attention --device cuda --no-peer --batch 4 --heads 24 --lengths 16k --patterns 'window(256),hash(16)' --json-out "$out/mixed.jsonl"
 beside train --lengths 8k,16k,32k,64k --rounds 9 --out "$out/train.jsonl"
 for T in 16384 32768 65536; do
-  node bench/cuda/profile_step.mjs 'hash(16)' "$T" $((T > 32768 ? T : 32768)) > "$out/profile_$T.log" 2>&1
+  node bench/profile_step.mjs 'hash(16)' "$T" $((T > 32768 ? T : 32768)) > "$out/profile_$T.log" 2>&1
   tail -1 "$out/profile_$T.log"
 done
 

@@ -46,7 +46,11 @@ const defaults = {
     // The last two are for a head dimension of 64.
     steps: flags.paper ? "torch,ours,varlen,paper" : "torch,ours,varlen",
   },
-  train: { lengths: "8k,16k,32k,64k", patterns: "dense,hash(16),drop(0.7)", steps: "torch,ours" },
+  train: {
+    lengths: "8k,16k,32k,64k",
+    patterns: "dense,hash(16),hash(16, balanced=true),drop(0.7)",
+    steps: "torch,ours",
+  },
 }[what];
 const lengths = (flags.lengths ?? defaults.lengths).split(",").map(count);
 const patterns = flags.patterns ?? defaults.patterns;
@@ -55,10 +59,12 @@ const bucketCounts = sparse.flatMap((pattern) => /^hash\((\d+)\)$/.exec(pattern)
 
 const python = (script, ...args) => [flags.python, join(here, script), ...args];
 const scfa = flags.scfa ? [flags.scfa] : [process.execPath, join(here, "../../dist/cli/main.js")];
-const ours = (group, ...args) => [
+const ours = (group, given, ...args) => [
   ...[...scfa, "bench", what, "--json", "--device", flags.device, "--dtype", flags.dtype, "--lengths", `${group}`],
-  ...["--patterns", patterns, "--rounds", flags.rounds, ...args],
+  ...["--patterns", given, "--rounds", flags.rounds, ...args],
 ];
+/** Tokens of a step up to which one card holds the models of all patterns at once, to take them by turns. */
+const sharedTokens = 32768;
 const shape = ["--batch", flags.batch, "--heads", flags.heads];
 const D = flags["head-dimension"];
 const tokensOf = (T) => `${Math.max(count(flags.tokens), T)}`;
@@ -72,7 +78,7 @@ const groups =
 const programs = {
   attention: {
     torch: (group) => [python("attention_torch.py", ...shape, "--dim", D, "--lengths", `${group}`)],
-    ours: (group) => [ours(group, "--no-peer", "--shared-qk", ...shape, "--head-dimension", D)],
+    ours: (group) => [ours(group, patterns, "--no-peer", "--shared-qk", ...shape, "--head-dimension", D)],
     varlen: (group) =>
       bucketCounts.length === 0 || D !== "64"
         ? []
@@ -96,7 +102,12 @@ const programs = {
         python("train_torch.py", "--lengths", `${group}`, "--tokens", tokens, "--modes", modes, "--kernels", kernels);
       return [run("eager", "fa2,cudnn"), run("compiled", "cudnn")];
     },
-    ours: (group) => [ours(group, "--preset", "paper-124m", "--tokens", tokensOf(group[0]))],
+    ours: (group) => {
+      const tokens = tokensOf(group[0]);
+      // A comma inside brackets belongs to the pattern.
+      const runs = tokens > sharedTokens ? patterns.split(/,(?![^(]*\))/) : [patterns];
+      return runs.map((given) => ours(group, given, "--preset", "paper-124m", "--tokens", tokens));
+    },
   },
 }[what];
 

@@ -97,7 +97,7 @@ export function trainTable(rows) {
     const [baseline, best] = [of("torch-eager-fa2"), of("torch-compiled-cudnn")];
     return here.map(({ who, pattern, stepMs, peakGib }) => {
       const isOurs = who === "scfa";
-      const most = isOurs && pattern === "hash(16)" && stepBars[T] !== undefined ? `${stepBars[T]} ms` : "";
+      const most = isOurs && pattern.startsWith("hash(16") && stepBars[T] !== undefined ? `${stepBars[T]} ms` : "";
       const name = isOurs ? `scfa ${pattern}` : who;
       const memory = peakGib === undefined ? "-" : peakGib.toFixed(1);
       return [kilo(T), name, ms(stepMs), most, times(baseline, stepMs), times(best, stepMs), memory];

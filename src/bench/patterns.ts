@@ -1,4 +1,4 @@
-import { type HeadPattern, parseAttention } from "../gpt/notation.ts";
+import { type Hash, type HeadPattern, parseAttention } from "../gpt/notation.ts";
 import { sharedRotations } from "../lsh.ts";
 import { type Pattern, pattern } from "../pattern/index.ts";
 import { deriveSeed } from "../rng.ts";
@@ -69,15 +69,16 @@ function headPattern(kind: HeadPattern, { q, k, seed, sharedQK, made }: PatternS
     made.choices.push(() => choose(out));
     return out;
   };
-  const bucketsOf = (x: Tensor, buckets: number) => {
-    const [, , H, D] = x.shape as [number, number, number, number];
+  const bucketsOf = (x: Tensor, { buckets, balanced }: Hash) => {
+    const [B, , H, D] = x.shape as [number, number, number, number];
     const drawn = sharedRotations({ buckets, seed, H, D, kvHeads: k.shape[2]! });
     const rotations = keep(device.tensor(drawn, [H, D, buckets / 2]));
-    return chosen(x, (out) => device.ops.lshBuckets({ x, rotations, out }));
+    const moments = balanced ? keep(device.empty([B, H, buckets / 2, 2])) : null;
+    return chosen(x, (out) => device.ops.lshBuckets({ x, rotations, moments, out }));
   };
-  const hashed = (buckets: number) => {
-    const qBuckets = bucketsOf(q, buckets);
-    return { qBuckets, kBuckets: sharedQK ? qBuckets : bucketsOf(k, buckets), buckets };
+  const hashed = (hash: Hash) => {
+    const qBuckets = bucketsOf(q, hash);
+    return { qBuckets, kBuckets: sharedQK ? qBuckets : bucketsOf(k, hash), buckets: hash.buckets };
   };
   const mask = (x: Tensor, stream: number, share: number) => {
     const key = keep(device.tensor(Int32Array.of(seed, stream), [2]));
@@ -89,10 +90,10 @@ function headPattern(kind: HeadPattern, { q, k, seed, sharedQK, made }: PatternS
     case "window":
       return pattern.window(kind.size);
     case "hash":
-      return pattern.hash({ ...hashed(kind.buckets), diagonal: kind.diagonal });
+      return pattern.hash({ ...hashed(kind), diagonal: kind.diagonal });
     case "drop":
       return pattern.drop({ qKeep: mask(q, 0, kind.share), kKeep: mask(k, 1, kind.share) });
     case "union":
-      return pattern.union(pattern.window(kind.size), pattern.hash({ ...hashed(kind.buckets), beyond: kind.size }));
+      return pattern.union(pattern.window(kind.size), pattern.hash({ ...hashed(kind), beyond: kind.size }));
   }
 }

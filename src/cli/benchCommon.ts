@@ -17,7 +17,7 @@ export const benchFlags = {
   lengths: { ...flag.list(length), help: "sequence lengths, 8k for 8192", byDefault: "2k,8k; train: 4k" },
   patterns: {
     ...flag.list(pattern),
-    help: "what attention sees: dense, window(n), hash(n), drop(share), union(window(n), hash(n)), or groups of heads as in window(256):4 hash(16):4",
+    help: "what attention sees: dense, window(n), hash(n), hash(n, balanced=true), drop(share), union(window(n), hash(n)), or groups of heads as in window(256):4 hash(16):4",
     byDefault: "dense,hash(16),drop(0.7)",
   },
   batch: flag.count("sequences", { byDefault: "1" }),

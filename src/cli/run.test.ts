@@ -67,10 +67,7 @@ describe("what cannot be right gives one sentence and exit code 2", () => {
     ],
     [["selftest", "--threads", "1", "--threads", "2"], "--threads is given twice. Give it once."],
     [["selftest", "--device", "tpu"], '--device takes one of auto, cuda, webgpu, cpu, got "tpu".'],
-    [
-      ["selftest", "--device", "webgpu"],
-      'openDevice: this version must have the device, got "webgpu". Use "cuda" or "cpu".',
-    ],
+    [["selftest", "--tier", "f16"], '--tier takes one of f32, subgroups, matrices, got "f16".'],
     [
       ["sample", "nowhere"],
       "nowhere/config.json: open: no such file or folder (ENOENT). Check the spelling of the path.",

@@ -66,6 +66,7 @@ describe("the op cases", () => {
     ["linearBackwardWeight", "dBias"],
     ["rope", "out"],
     ["lshBuckets", "out"],
+    ["lshBuckets", "moments"],
     ["keepMask", "out"],
     ["softmaxCrossEntropy", "losses"],
     ["softmaxCrossEntropy", "logits"],
@@ -93,6 +94,24 @@ describe("the op cases", () => {
       expect(await failures(device, "staircase", 10)).toBe(10);
     },
   );
+
+  type Hash = Parameters<Ops["lshBuckets"]>[0];
+  it.each<[string, (args: Hash) => Hash]>([
+    ["are not balanced though their moments are right", (args) => ({ ...args, moments: null })],
+    ["are those of rows without the ones before", (args) => ({ ...args, firstPosition: 0 })],
+  ])("notice buckets that %s", async (_, change) => {
+    const device = sabotaged("lshBuckets", (args: Hash, run) => {
+      const original = run as (args: Hash) => void;
+      const before = args.moments && args.firstPosition ? referenceValues(args.moments) : null;
+      original(args);
+      if (!args.moments) return;
+      const after = referenceValues(args.moments);
+      if (before) setReferenceValues(args.moments, before);
+      original(change(args));
+      setReferenceValues(args.moments, after);
+    });
+    expect(await failures(device, "lshBuckets")).toBe(1);
+  });
 
   it("notice an op that does nothing", async () => {
     for (const [op] of outputs) {

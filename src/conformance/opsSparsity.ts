@@ -1,5 +1,6 @@
 import { lshRotations } from "../rng.ts";
 import type { Staircase, StaircaseRule } from "../staircase/staircase.ts";
+import { balancedCases } from "./balancedHashing.ts";
 import type { ConformanceCase } from "./case.ts";
 import { claim, type Outputs, type Trial } from "./trial.ts";
 
@@ -9,6 +10,9 @@ const hashSizes = [
   [1, 1, 1, 24, 2],
   [1, 50, 2, 40, 6],
   [1, 40, 1, 64, 256],
+  [1, 35, 2, 72, 48],
+  [1, 35, 2, 128, 16],
+  [1, 35, 1, 256, 8],
 ];
 
 const hashing: ConformanceCase[] = [
@@ -155,4 +159,4 @@ const staircases: ConformanceCase[] = [
 ];
 
 /** Claims about hashing, keep masks and the staircase builder. */
-export const sparsityCases: ConformanceCase[] = [...hashing, ...masks, ...staircases];
+export const sparsityCases: ConformanceCase[] = [...hashing, ...balancedCases, ...masks, ...staircases];

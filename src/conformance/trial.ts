@@ -99,7 +99,7 @@ export function claim(
     name: `${room}: ${name}`,
     room,
     async run(device, computeType = device.capabilities.floatTypes[0]) {
-      const seed = hash(`${room}: ${name}`);
+      const seed = seedOf(`${room}: ${name}`);
       const [exact, plain] = [openReferenceDevice(), openReferenceDevice({ precision: "f32" })];
       const trials = [device, exact, plain].map((on) => new Trial(on, seed, computeType));
       try {
@@ -177,7 +177,7 @@ function sizeOf(shape: readonly number[]): number {
 }
 
 /** FNV-1a: each case draws by its own name. */
-function hash(text: string): number {
+export function seedOf(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
   return h >>> 0;

@@ -161,6 +161,18 @@ describe("each call is held to what Ops states", () => {
       "lshBuckets: buckets are an even number of 2 to 256, got 258.",
     ],
     [
+      "moments of other buckets",
+      () => ops.lshBuckets({ x: f(1, 1, 1, 2), rotations: f(1, 2, 4), moments: f(1, 1, 3, 2), out: i(1, 1, 1) }),
+      ShapeError,
+      "lshBuckets: moments is [B,H,R,2] with B=1, H=1, R=4, got [1,1,3,2].",
+    ],
+    [
+      "half a row before the first",
+      () => ops.lshBuckets({ x: f(1, 1, 1, 2), rotations: f(1, 2, 4), firstPosition: 0.5, out: i(1, 1, 1) }),
+      ShapeError,
+      "lshBuckets: firstPosition is a whole number of at least 0, got 0.5.",
+    ],
+    [
       "a key of one word",
       () => ops.keepMask({ key: i(1), keep: 0.5, out: i(2) }),
       ShapeError,

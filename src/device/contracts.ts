@@ -103,8 +103,14 @@ const contracts: { [K in keyof Ops]: Contract<K> } = {
   },
 
   lshBuckets: {
-    tensors: { x: "[B,T,H,D] strided", rotations: "[H,D,R] f32", out: "[B,T,H] i32" },
-    also(_, { R }) {
+    tensors: {
+      x: "[B,T,H,D] strided",
+      rotations: "[H,D,R] f32",
+      moments: "[B,H,R,2] f32 optional",
+      out: "[B,T,H] i32",
+    },
+    also({ firstPosition = 0 }, { R }) {
+      whole("lshBuckets", "firstPosition", firstPosition, 0);
       demand("lshBuckets", R >= 1 && R <= 128, "buckets are an even number of 2 to 256", () => `${2 * R}`);
     },
   },

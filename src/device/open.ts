@@ -2,19 +2,18 @@ import { UnsupportedError } from "../errors.ts";
 import type { CpuOptions } from "./cpu/index.ts";
 import type { CudaOptions } from "./cuda/index.ts";
 import type { Device } from "./device.ts";
+import type { WebgpuOptions } from "./webgpu/index.ts";
 
 /** Kinds of devices, the fastest first: the order in which "auto" tries them. */
 export const deviceNames = ["cuda", "webgpu", "cpu"] as const;
 export type DeviceName = (typeof deviceNames)[number];
 
-export interface OpenOptions extends CpuOptions, CudaOptions {
+export interface OpenOptions extends CpuOptions, CudaOptions, WebgpuOptions {
   /** Gets one line: what was opened, and what was passed over and why. */
   readonly log?: (line: string) => void;
 }
 
-const notInThisVersion = "not in this version";
-
-const openers: Partial<Record<DeviceName, (options: OpenOptions) => Promise<Device>>> = {
+const openers: Record<DeviceName, (options: OpenOptions) => Promise<Device>> = {
   cpu: async ({ threads, simd }) => {
     const { openCpuDevice } = await import("./cpu/index.ts");
     return openCpuDevice({ ...(threads !== undefined && { threads }), ...(simd !== undefined && { simd }) });
@@ -26,11 +25,15 @@ const openers: Partial<Record<DeviceName, (options: OpenOptions) => Promise<Devi
     const { openCudaDevice } = await import("./cuda/index.ts");
     return openCudaDevice({ ...(gpu !== undefined && { gpu }), ...(deterministic !== undefined && { deterministic }) });
   },
+  webgpu: async ({ tier, onlyHardware }) => {
+    const { openWebgpuDevice } = await import("./webgpu/index.ts");
+    return openWebgpuDevice({ ...(tier !== undefined && { tier }), ...(onlyHardware && { onlyHardware }) });
+  },
 };
 
 /**
- * Opens a device: one by name, or with "auto" the first of cuda, webgpu and cpu that is there. Works in Node, pages and
- * workers; a device's code is loaded when it is asked for.
+ * Opens a device: one by name, or with "auto" the first of cuda, webgpu and cpu that is there; a GPU in software is opened
+ * by name only. Works in Node, pages and workers; a device's code is loaded when it is asked for.
  * @throws UnsupportedError if the device named, or with "auto" any, cannot be opened here
  */
 export async function openDevice(name: DeviceName | "auto" = "auto", options: OpenOptions = {}): Promise<Device> {
@@ -41,12 +44,12 @@ export async function openDevice(name: DeviceName | "auto" = "auto", options: Op
   const passedOver: string[] = [];
   for (const candidate of name === "auto" ? deviceNames : [name]) {
     try {
-      const device = await open(candidate, options);
+      const device = await openers[candidate]({ onlyHardware: name === "auto", ...options });
       options.log?.([`device: ${device.description}`, ...passedOver].join("; "));
       return device;
     } catch (error) {
       if (name !== "auto" || !(error instanceof UnsupportedError) || candidate === "cpu") throw error;
-      passedOver.push(`${candidate}: ${openers[candidate] ? error.message : notInThisVersion}`);
+      passedOver.push(`${candidate}: ${error.message}`);
     }
   }
   throw new UnsupportedError("openDevice", "some device must be there", passedOver.join("; "));
@@ -66,29 +69,14 @@ export async function surveyDevices(options: OpenOptions = {}): Promise<Surveyed
   return Promise.all(
     deviceNames.map(async (name) => {
       try {
-        const device = await open(name, options);
+        const device = await openers[name](options);
         const { description: detail, libraries } = device;
         device.dispose();
         return { name, found: true, detail, libraries };
       } catch (error) {
-        if (!openers[name]) return { name, found: false, detail: notInThisVersion, libraries: {} };
         const detail = error instanceof Error ? error.message : String(error);
         return { name, found: false, detail, libraries: {} };
       }
     }),
   );
-}
-
-async function open(name: DeviceName, options: OpenOptions): Promise<Device> {
-  const opener = openers[name];
-  if (!opener) {
-    const there = deviceNames.filter((n) => openers[n]).map((n) => `"${n}"`);
-    throw new UnsupportedError(
-      "openDevice",
-      "this version must have the device",
-      `"${name}"`,
-      `Use ${there.join(" or ")}.`,
-    );
-  }
-  return opener(options);
 }

@@ -115,9 +115,20 @@ export interface Ops {
   // -- sparsity -------------------------------------------------------------------------------------------------------
   /**
    * Angular hashing as in Reformer: bucket = argmax of [xR; -xR], the lowest index on a tie.
-   * x strided [B,T,H,D], rotations f32 [H,D,buckets/2], out i32 [B,T,H].
+   * x strided [B,T,H,D], rotations f32 [H,D,R] with R = buckets / 2, out i32 [B,T,H].
+   *
+   * With `moments` it is balanced: what is compared is not the projection v of a row but (v - mean) / sqrt(max(M2 / n,
+   * 1e-12)), with mean and sum of squared deviations M2 of that projection over the n rows of its (b, h) up to this one.
+   * moments f32 [B,H,R,2] are mean and M2 of the `firstPosition` (default 0) rows before x, read if there are any, and
+   * afterwards those up to the last row of x.
    */
-  lshBuckets(args: { x: Tensor; rotations: Tensor; out: Tensor<"i32"> }): void;
+  lshBuckets(args: {
+    x: Tensor;
+    rotations: Tensor;
+    moments?: Tensor | null;
+    firstPosition?: number;
+    out: Tensor<"i32">;
+  }): void;
   /**
    * out[i] = 1 with probability `keep`, else 0: word 0 of threefry2x32-20 with key (seed, stream) at counter (i, 0),
    * kept when it is below keep * 2^32. out i32, any shape; key i32 [2] holds the bits of seed and stream, unsigned

@@ -14,12 +14,14 @@ const pattern: fc.Arbitrary<HeadPattern> = fc.oneof(
     kind: fc.constant("hash" as const),
     buckets: fc.integer({ min: 1, max: 128 }).map((n) => 2 * n),
     diagonal: fc.boolean(),
+    balanced: fc.boolean(),
   }),
   fc.record({ kind: fc.constant("drop" as const), share: fc.integer({ min: 1, max: 99 }).map((n) => n / 100) }),
   fc.record({
     kind: fc.constant("union" as const),
     size: fc.integer({ min: 1, max: 1e6 }),
     buckets: fc.integer({ min: 1, max: 128 }).map((n) => 2 * n),
+    balanced: fc.boolean(),
   }),
 );
 const layer: fc.Arbitrary<LayerAttention> = fc.array(fc.record({ heads: fc.integer({ min: 1, max: 9 }), pattern }), {
@@ -42,6 +44,13 @@ describe("parseAttention", () => {
     expect(formatAttention(parseAttention(spaced, 4))).toBe("union(window(8), hash(4)):1 hash(4, diagonal=false):3");
   });
 
+  it("takes a hash's options in any order", () => {
+    const text = "union(window(8), hash(4, balanced=true)):1 hash(4, balanced=true, diagonal=false):3";
+    expect(formatAttention(parseAttention(text, 4))).toBe(
+      "union(window(8), hash(4, balanced=true)):1 hash(4, diagonal=false, balanced=true):3",
+    );
+  });
+
   it("answers any text with groups of heads or a ShapeError", () => {
     const word = fc.constantFrom(
       "dense",
@@ -56,6 +65,7 @@ describe("parseAttention", () => {
       "4",
       "0.5",
       "diagonal=false",
+      "balanced=true",
       "é",
     );
     fc.assert(
@@ -85,6 +95,8 @@ describe("parseAttention", () => {
     ["hash(7)", 'the number of buckets is even, from 2 to 256, got "7)" at character 6'],
     ["hash(512)", "the number of buckets is even, from 2 to 256"],
     ["hash(8, diagonal=maybe)", "diagonal is true or false"],
+    ["hash(8, balanced)", 'hash takes "diagonal=false" and "balanced=true"'],
+    ["hash(8, even=true)", 'hash takes "diagonal=false" and "balanced=true"'],
     ["hash(8", '")" belongs here, got the end'],
     ["drop(1.5)", "the share to drop lies between 0 and 1"],
     ["union(hash(4), window(8))", "a union is of a window and then a hash"],

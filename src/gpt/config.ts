@@ -19,7 +19,9 @@ export const modelSchema = z.strictObject({
   attention: z
     .union([z.string(), z.array(z.string()).min(1)])
     .default("dense")
-    .describe('what the heads see, for all layers or as a list for each: "dense", "window(256):6 hash(16):6", ...'),
+    .describe(
+      'what the heads see, for all layers or as a list for each: "dense", "window(256):6 hash(16):6", ...; "hash(16, balanced=true)" keeps buckets even while training',
+    ),
   rotations: z
     .enum(["redrawn", "fixed"])
     .default("redrawn")

@@ -48,7 +48,10 @@ export class LayerData {
     for (const group of this.#groups) group.drop();
   }
 
-  /** Hashes the given rows. @param heads q [B, end - first, H, D] and k [B, end - first, Hk, D] of those rows */
+  /**
+   * Hashes the given rows, after all rows before them.
+   * @param heads q [B, end - first, H, D] and k [B, end - first, Hk, D] of those rows
+   */
   hash(heads: Heads, rows: RowRange): void {
     for (const group of this.#groups) group.hash(heads, rows);
   }
@@ -70,6 +73,9 @@ class GroupData {
   /** i32 [B, T, headCount] and [B, T, keyHeadCount]: buckets or keep masks; null where the pattern has none. */
   readonly #q: Tensor<"i32"> | null = null;
   readonly #k: Tensor<"i32"> | null = null;
+  /** f32 [B, headCount, R, 2] and [B, keyHeadCount, R, 2]: of the rows hashed so far; null where hashing is not balanced. */
+  readonly #qMoments: Tensor | null = null;
+  readonly #kMoments: Tensor | null = null;
 
   constructor(
     arena: Arena,
@@ -79,10 +85,14 @@ class GroupData {
     this.#group = group;
     this.#draws = draws;
     this.headCount = group.headCount;
-    const { kind } = group.headPattern;
-    if (kind === "dense" || kind === "window") return;
-    this.#q = arena.zeros([B, T, group.headCount], "i32");
-    this.#k = group.sharesBuckets ? this.#q : arena.zeros([B, T, group.keyHeadCount], "i32");
+    const { headPattern, headCount, keyHeadCount, sharesBuckets } = group;
+    if (headPattern.kind === "dense" || headPattern.kind === "window") return;
+    this.#q = arena.zeros([B, T, headCount], "i32");
+    this.#k = sharesBuckets ? this.#q : arena.zeros([B, T, keyHeadCount], "i32");
+    if (!("balanced" in headPattern) || !headPattern.balanced) return;
+    const momentsOf = (heads: number) => arena.empty([B, heads, headPattern.buckets / 2, 2]);
+    this.#qMoments = momentsOf(headCount);
+    this.#kMoments = sharesBuckets ? null : momentsOf(keyHeadCount);
   }
 
   drop(): void {
@@ -96,11 +106,13 @@ class GroupData {
   hash({ q, k }: Heads, { first, end }: RowRange): void {
     const { qRotations, kRotations } = this.#draws;
     const { firstHead, headCount, firstKeyHead, keyHeadCount } = this.#group;
-    const hashRows = (x: Tensor, rotations: Tensor | null, buckets: Tensor<"i32">) => {
-      if (rotations) this.#device.ops.lshBuckets({ x, rotations, out: rowsOf(buckets, first, end) });
+    const hashRows = (x: Tensor, rotations: Tensor | null, moments: Tensor | null, buckets: Tensor<"i32">) => {
+      if (!rotations) return;
+      const out = rowsOf(buckets, first, end);
+      this.#device.ops.lshBuckets({ x, rotations, moments, firstPosition: first, out });
     };
-    hashRows(q.slice(2, firstHead, headCount), qRotations, this.#q!);
-    hashRows(k.slice(2, firstKeyHead, keyHeadCount), kRotations, this.#k!);
+    hashRows(q.slice(2, firstHead, headCount), qRotations, this.#qMoments, this.#q!);
+    hashRows(k.slice(2, firstKeyHead, keyHeadCount), kRotations, this.#kMoments, this.#k!);
   }
 
   pattern({ first, end }: RowRange): Pattern {

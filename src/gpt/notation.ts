@@ -4,10 +4,17 @@ import { ShapeError } from "../errors.ts";
 export type HeadPattern =
   | { readonly kind: "dense" }
   | { readonly kind: "window"; readonly size: number }
-  | { readonly kind: "hash"; readonly buckets: number; readonly diagonal: boolean }
+  | (Hash & { readonly kind: "hash"; readonly diagonal: boolean })
   | { readonly kind: "drop"; readonly share: number }
   /** The last `size` positions, and beyond them what shares a bucket. */
-  | { readonly kind: "union"; readonly size: number; readonly buckets: number };
+  | (Hash & { readonly kind: "union"; readonly size: number });
+
+/** How a pattern that hashes does it. */
+export interface Hash {
+  readonly buckets: number;
+  /** By projections standardised over the rows so far, see `Ops.lshBuckets`: buckets stay even in training. */
+  readonly balanced: boolean;
+}
 
 /** One layer's attention: runs of neighbouring heads and what each run sees. */
 export type LayerAttention = readonly { readonly heads: number; readonly pattern: HeadPattern }[];
@@ -20,6 +27,7 @@ export type LayerAttention = readonly { readonly heads: number; readonly pattern
  *     window(256)                          the last 256 positions, one's own included
  *     hash(16)                             what falls into the same of 16 buckets
  *     hash(16, diagonal=false)             the same without one's own position
+ *     hash(16, balanced=true)              buckets that stay even in training, see Ops.lshBuckets
  *     drop(0.7)                            a random 70% of queries and of keys take no part
  *     union(window(256), hash(16))         a window, and beyond it what falls into the same bucket
  *     window(256):6 hash(16):6             the first 6 heads see a window, the other 6 hash
@@ -59,12 +67,16 @@ function formatPattern(pattern: HeadPattern): string {
     case "window":
       return `window(${pattern.size})`;
     case "hash":
-      return pattern.diagonal ? `hash(${pattern.buckets})` : `hash(${pattern.buckets}, diagonal=false)`;
+      return formatHash(pattern);
     case "drop":
       return `drop(${pattern.share})`;
     case "union":
-      return `union(window(${pattern.size}), hash(${pattern.buckets}))`;
+      return `union(window(${pattern.size}), ${formatHash({ ...pattern, diagonal: true })})`;
   }
+}
+
+function formatHash({ buckets, diagonal, balanced }: Hash & { readonly diagonal: boolean }): string {
+  return `hash(${buckets}${diagonal ? "" : ", diagonal=false"}${balanced ? ", balanced=true" : ""})`;
 }
 
 const KNOWN = "a pattern is dense, window(n), hash(n), drop(share) or union(window(n), hash(n))";
@@ -115,14 +127,17 @@ class Reader {
       this.#at = start;
       throw this.#error("the number of buckets is even, from 2 to 256");
     }
-    let diagonal = true;
-    if (this.#skip(",")) {
-      if (this.#word() !== "diagonal" || !this.#skip("=")) throw this.#error('hash takes "diagonal=true" or "=false"');
+    const options = { diagonal: true, balanced: false };
+    while (this.#skip(",")) {
+      const name = this.#word();
+      if (!Object.hasOwn(options, name) || !this.#skip("=")) {
+        throw this.#error('hash takes "diagonal=false" and "balanced=true"');
+      }
       const value = this.#word();
-      if (value !== "true" && value !== "false") throw this.#error("diagonal is true or false");
-      diagonal = value === "true";
+      if (value !== "true" && value !== "false") throw this.#error(`${name} is true or false`);
+      options[name as keyof typeof options] = value === "true";
     }
-    return { kind: "hash", buckets, diagonal };
+    return { kind: "hash", buckets, ...options };
   }
 
   #union(): HeadPattern {
@@ -136,7 +151,7 @@ class Reader {
         "a union is of a window and then a hash (which begins where the window ends, so has no diagonal)",
       );
     }
-    return { kind: "union", size: near.size, buckets: far.buckets };
+    return { kind: "union", size: near.size, buckets: far.buckets, balanced: far.balanced };
   }
 
   #share(): number {

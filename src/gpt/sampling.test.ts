@@ -29,6 +29,9 @@ describe("Decoder", () => {
     { attention: "window(3):1 hash(2):1" },
     { attention: "hash(4, diagonal=false)", sharedQK: true },
     { attention: "union(window(2), hash(2))", positions: "rope" as const, sharedQK: true },
+    { attention: "hash(4, balanced=true)" },
+    { attention: "window(2):1 union(window(2), hash(4, balanced=true)):1", kvHeads: 1 },
+    { attention: "hash(4, diagonal=false, balanced=true)", sharedQK: true },
     { attention: "drop(0.4)" },
     { attention: "hash(2)", documentEnd: tokens[4]! },
   ])("gives a growing sequence the scores that the whole one has: %j", async (options) => {

@@ -103,7 +103,7 @@ export function sampleToken(
 /**
  * A model reading one sequence as it grows, with the keys and values of earlier rows kept. A growing sequence sees
  * through any pattern just what the whole one would: queries are aligned with the end of the keys, buckets are kept
- * beside the keys, and keep masks are drawn for the whole context at once.
+ * beside the keys with the moments that balanced ones go by, and keep masks are drawn for the whole context at once.
  */
 export class Decoder {
   readonly #parameters: ModelParameters;

@@ -5,14 +5,12 @@ import { type Arithmetic, broadcastRow, flat, type Numbers, row } from "./values
 
 export function sparsityOps({ sum }: Arithmetic): Pick<Ops, "lshBuckets" | "keepMask" | "staircase"> {
   return {
-    lshBuckets({ x, rotations, out }) {
-      const [B, T, H, D] = x.shape;
-      const half = rotations.shape[2];
+    lshBuckets({ out, ...args }) {
+      const [B, T, H] = out.shape;
       for (let b = 0; b < B; b++) {
-        for (let t = 0; t < T; t++) {
-          for (let h = 0; h < H; h++) {
-            const xRow = row(x, b, t, h);
-            const scores = Array.from({ length: half }, (_, r) => sum(D, (d) => xRow[d] * row(rotations, h, d)[r]));
+        for (let h = 0; h < H; h++) {
+          for (let t = 0; t < T; t++) {
+            const scores = hashScores(args, { b, t, h }, sum);
             row(out, b, t)[h] = firstLargest([...scores, ...scores.map((s) => -s)]);
           }
         }
@@ -35,6 +33,31 @@ export function sparsityOps({ sum }: Arithmetic): Pick<Ops, "lshBuckets" | "keep
       }
     },
   };
+}
+
+/**
+ * What `lshBuckets` compares for one row: its projections, or, with moments, these standardised. Then the moments must be
+ * of the rows before (of none at position 0), and are afterwards those up to this row (Welford, Technometrics 4, 1962).
+ * @returns [R], signs as they are
+ */
+export function hashScores(
+  { x, rotations, moments, firstPosition = 0 }: Omit<Parameters<Ops["lshBuckets"]>[0], "out">,
+  { b, t, h }: { b: number; t: number; h: number },
+  sum: Arithmetic["sum"],
+): number[] {
+  const xRow = row(x, b, t, h);
+  return Array.from({ length: rotations.shape[2] }, (_, r) => {
+    const v = sum(xRow.length, (d) => xRow[d] * row(rotations, h, d)[r]);
+    if (!moments) return v;
+    const [MEAN, M2] = [0, 1];
+    const own = row(moments, b, h, r);
+    const n = firstPosition + t + 1;
+    if (n === 1) own.fill(0);
+    const delta = v - own[MEAN];
+    own[MEAN] += delta / n;
+    own[M2] += delta * (v - own[MEAN]);
+    return (v - own[MEAN]) / Math.sqrt(Math.max(own[M2] / n, 1e-12));
+  });
 }
 
 function firstLargest(values: number[]): number {

@@ -15,10 +15,12 @@ export const chromiumPath = (process.env["PATH"] ?? "")
 /** A headless browser with an empty profile that talks to nobody but this machine. */
 export function openChromium(): Promise<BrowserContext> {
   const quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"];
+  // WebGPU in software: pages see no GPU of the machine.
+  const gpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
   return chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "scfa-chromium-")), {
     executablePath: chromiumPath!,
     headless: true,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-sync", ...quiet],
+    args: ["--no-sandbox", "--disable-sync", ...quiet, ...gpu],
   });
 }
 
@@ -31,7 +33,8 @@ export async function serve(
 ): Promise<{ url: string; server: Server }> {
   const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
   const server = createServer(async (request, response) => {
-    const path = join(folder, request.url === "/" ? "index.html" : new URL(request.url!, "http://localhost").pathname);
+    const { pathname } = new URL(request.url!, "http://localhost");
+    const path = join(folder, pathname === "/" ? "index.html" : pathname);
     try {
       const body = await readFile(path);
       response.writeHead(200, {

@@ -1,6 +1,7 @@
-// Runs the conformance suite inside the page and leaves the outcome where the test finds it.
+// Runs the conformance suite inside the page, on the device that the address names, and leaves the outcome where the test
+// finds it: ?device=webgpu&cases=<regular expression>
 import { conformanceCases } from "../../src/conformance/index.ts";
-import { openDevice } from "../../src/index.ts";
+import { type DeviceName, openDevice } from "../../src/index.ts";
 
 export interface PageOutcome {
   crossOriginIsolated: boolean;
@@ -10,13 +11,19 @@ export interface PageOutcome {
 }
 
 async function run(): Promise<PageOutcome> {
-  const device = await openDevice("cpu");
+  const asked = new URLSearchParams(location.search);
+  const wanted = new RegExp(asked.get("cases") ?? "");
+  const device = await openDevice((asked.get("device") ?? "cpu") as DeviceName);
   const failed: string[] = [];
   let ran = 0;
-  for (const conformanceCase of conformanceCases) {
-    const verdict = await conformanceCase.run(device);
+  for (const conformanceCase of conformanceCases.filter(({ name }) => wanted.test(name))) {
     ran++;
-    if (!verdict.pass) failed.push(`${conformanceCase.name}: ${JSON.stringify(verdict)}`);
+    try {
+      const verdict = await conformanceCase.run(device);
+      if (!verdict.pass) failed.push(`${conformanceCase.name}: ${JSON.stringify(verdict)}`);
+    } catch (error) {
+      failed.push(`${conformanceCase.name}: ${error}`);
+    }
   }
   const outcome = { crossOriginIsolated, description: device.description, ran, failed };
   device.dispose();

@@ -1,11 +1,15 @@
 // lshBuckets: bucket = argmax of [x R; -x R], the lowest on a tie.
+// lshBucketsBalanced: the same of projections standardised by their running moments.
 //
-// Inputs:  x [B, T, H, D], strided (bytes between neighbours of B, T and H); rotations [H, D, R]; out i32 [B, T, H].
-// Grid:    one task per `positionsPerTask` positions of one b, over all heads.
+// Inputs:  x [B, T, H, D], strided (bytes between neighbours of B, T and H); rotations [H, D, R]; out i32 [B, T, H];
+//          moments [B, H, R, 2], mean and sum of squared deviations, read if firstPosition > 0, and written.
+// Grid:    one task per `positionsPerTask` positions of one b, over all heads; balanced, one per b and head, over all
+//          positions, since each row needs the moments of the one before.
 // Scratch: in floats, with R' = R made a multiple of 8: packed rotations H * R' * (D + 1), 4 rows of D, scores BLOCK * R',
-//          and scores of 4 rows turned 4 * R'.
-// Numerics: float32.
-// Paper:   Kitaev, Kaiser and Levskaya, Reformer, arXiv 2001.04451 (angular hashing: Andoni et al., arXiv 1509.02897).
+//          scores of 4 rows turned 4 * R', and moments 2 * R'.
+// Numerics: float32. Balanced, row after row, so that the same rows give the same bits however many come at once.
+// Paper:   Kitaev, Kaiser and Levskaya, Reformer, arXiv 2001.04451 (angular hashing: Andoni et al., arXiv 1509.02897);
+//          moments as in Welford, Technometrics 4, 1962.
 import { rowsTimesPanel } from "./gemm_micro.as";
 import { packStraight } from "./gemm_pack.as";
 import { storeTransposed } from "./simd.as";
@@ -18,14 +22,17 @@ class LshBucketsArgs {
   xH: usize;
   rotations: usize;
   out: usize;
+  moments: usize;
   T: i32;
   H: u32;
   D: i32;
   R: i32;
   positionsPerTask: i32;
+  firstPosition: i32;
 }
 
 const BLOCK: i32 = 32; // rows scored at a time; lsh_buckets.ts holds the same number
+const LEAST_VARIANCE: f32 = 1e-12;
 
 export function lshBuckets(argsAddress: usize, task: u32, scratch: usize): void {
   const args = changetype<LshBucketsArgs>(argsAddress);
@@ -44,11 +51,29 @@ export function lshBuckets(argsAddress: usize, task: u32, scratch: usize): void 
     for (let h: u32 = 0; h < args.H; h++) {
       const x = args.x + b * args.xB + t * args.xT + h * args.xH;
       const out = args.out + (((<usize>b * args.T + t) * args.H + h) << 2);
-      hashRows(args, x, min(BLOCK, end - t), scratch + h * headBytes, panelBytes, rest, out);
+      hashRows(args, x, min(BLOCK, end - t), scratch + h * headBytes, panelBytes, rest, out, -1);
     }
   }
 }
 
+export function lshBucketsBalanced(argsAddress: usize, task: u32, scratch: usize): void {
+  const args = changetype<LshBucketsArgs>(argsAddress);
+  const b = task / args.H;
+  const h = task % args.H;
+  const panelBytes = <usize>((args.D + 1) & ~1) << 5;
+  const rest = scratch + ((args.R + 7) >> 3) * panelBytes;
+  const moments = args.moments + ((<usize>task * args.R) << 3);
+  packRotations(args, scratch, panelBytes, args.rotations + <usize>(<i32>h * args.D * args.R) * 4);
+  loadMoments(args, moments, momentsPlace(args, rest));
+  for (let t = 0; t < args.T; t += BLOCK) {
+    const x = args.x + b * args.xB + t * args.xT + h * args.xH;
+    const out = args.out + (((<usize>b * args.T + t) * args.H + h) << 2);
+    hashRows(args, x, min(BLOCK, args.T - t), scratch, panelBytes, rest, out, args.firstPosition + t);
+  }
+  storeMoments(args, momentsPlace(args, rest), moments);
+}
+
+/** @param position of the first row, where projections are to be standardised; else -1 */
 function hashRows(
   args: LshBucketsArgs,
   x: usize,
@@ -57,6 +82,7 @@ function hashRows(
   panelBytes: usize,
   scratch: usize,
   out: usize,
+  position: i32,
 ): void {
   const scoreStride = <usize>((args.R + 7) & ~7) << 2;
   const lastRows = scratch;
@@ -68,10 +94,58 @@ function hashRows(
     copyRows(lastRows, x + whole * args.xT, args.xT, rows - whole, args.D);
     scoreRows(args, lastRows, <usize>args.D << 2, 4, panels, panelBytes, scores + whole * scoreStride, scoreStride);
   }
+  if (position >= 0) {
+    const moments = momentsPlace(args, scratch);
+    for (let r = 0; r < rows; r++) standardise(args, scores + r * scoreStride, moments, position + r + 1);
+  }
   const outStride = <usize>args.H << 2;
   for (let r = 0; r < rows; r += 4) {
     const buckets = farthest(scores + r * scoreStride, scoreStride, args.R, turned);
     storeBuckets(out + r * outStride, outStride, buckets, rows - r);
+  }
+}
+
+/** Where in the scratch of `hashRows` the running moments stand: R' means, then as many sums of squared deviations. */
+// @ts-ignore: decorator
+@inline
+function momentsPlace(args: LshBucketsArgs, scratch: usize): usize {
+  return scratch + (<usize>args.D << 4) + (BLOCK + 4) * (<usize>((args.R + 7) & ~7) << 2);
+}
+
+function loadMoments(args: LshBucketsArgs, from: usize, to: usize): void {
+  const columnBytes = <usize>((args.R + 7) & ~7) << 2;
+  memory.fill(to, 0, columnBytes << 1);
+  if (args.firstPosition == 0) return;
+  for (let r = 0; r < args.R; r++) {
+    store<f32>(to + (r << 2), load<f32>(from + (r << 3)));
+    store<f32>(to + columnBytes + (r << 2), load<f32>(from + (r << 3), 4));
+  }
+}
+
+function storeMoments(args: LshBucketsArgs, from: usize, to: usize): void {
+  const columnBytes = <usize>((args.R + 7) & ~7) << 2;
+  for (let r = 0; r < args.R; r++) {
+    store<f32>(to + (r << 3), load<f32>(from + (r << 2)));
+    store<f32>(to + (r << 3), load<f32>(from + columnBytes + (r << 2)), 4);
+  }
+}
+
+/** Takes a row's projections into the moments, and replaces them by their standardised values. @param n rows up to it */
+function standardise(args: LshBucketsArgs, scores: usize, moments: usize, n: i32): void {
+  const columnBytes = <usize>((args.R + 7) & ~7) << 2;
+  const share = f32x4.splat(<f32>1 / <f32>n);
+  for (let at: usize = 0; at < columnBytes; at += 16) {
+    const value = v128.load(scores + at);
+    let mean = v128.load(moments + at);
+    let squares = v128.load(moments + columnBytes + at);
+    const delta = f32x4.sub(value, mean);
+    mean = f32x4.add(mean, f32x4.mul(delta, share));
+    const deviation = f32x4.sub(value, mean);
+    squares = f32x4.add(squares, f32x4.mul(delta, deviation));
+    v128.store(moments + at, mean);
+    v128.store(moments + columnBytes + at, squares);
+    const variance = f32x4.max(f32x4.mul(squares, share), f32x4.splat(LEAST_VARIANCE));
+    v128.store(scores + at, f32x4.div(deviation, f32x4.sqrt(variance)));
   }
 }
 

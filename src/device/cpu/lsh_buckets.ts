@@ -5,14 +5,17 @@ import type { CpuRuntime } from "./runtime.ts";
 const positionsPerTask = 256;
 const block = 32;
 
+type Args = Parameters<Ops["lshBuckets"]>[0];
+
 /** See `Ops.lshBuckets`. */
-export function lshBuckets(runtime: CpuRuntime, { x, rotations, out }: Parameters<Ops["lshBuckets"]>[0]): void {
+export function lshBuckets(runtime: CpuRuntime, { x, rotations, moments, firstPosition = 0, out }: Args): void {
   const [B, T, H, D] = x.shape;
   const R = rotations.shape[2];
   const columns = Math.ceil(R / 8) * 8;
-  runtime.enqueue("lshBuckets", {
-    tasks: B * Math.ceil(T / positionsPerTask),
-    scratchBytes: (H * columns * (D + 1) + 4 * D + (block + 4) * columns) * 4,
-    args: [...withHeadStrides(x), rotations, out, T, H, D, R, positionsPerTask],
+  const heads = moments ? 1 : H;
+  runtime.enqueue(moments ? "lshBucketsBalanced" : "lshBuckets", {
+    tasks: moments ? B * H : B * Math.ceil(T / positionsPerTask),
+    scratchBytes: (heads * columns * (D + 1) + 4 * D + (block + 4 + 2) * columns) * 4,
+    args: [...withHeadStrides(x), rotations, out, moments ?? null, T, H, D, R, positionsPerTask, firstPosition],
   });
 }

@@ -33,6 +33,7 @@ function playAll(device: CpuDevice): Made {
     ...{ normed: zeros(N, C), mean: zeros(N), rstd: zeros(N), dx: zeros(N, C), dWeight: zeros(C), dBias: zeros(C) },
     ...{ pre: zeros(N, O), hidden: zeros(N, O), dHidden: zeros(N, O), dw: zeros(C, O), db: zeros(O) },
     ...{ unit: zeros(B, T, H, D), dUnit: zeros(B, T, H, D), turned: zeros(B, T, H, D), buckets: ints(B, T, H) },
+    ...{ balanced: ints(B, T, H), moments: zeros(B, H, 4, 2) },
     ...{ kept: ints(B, T, H), qRows: ints(B, H, T), kRows: ints(B, H, T), lo: ints(B, H, T), hi: ints(B, H, T) },
     ...{ qLo: ints(B, H, T), qHi: ints(B, H, T), o: zeros(B, T, H, D), lse: zeros(B, H, T), delta: zeros(B, H, T) },
     ...{ dq: zeros(B, T, H, D), dk: zeros(B, T, H, D), dv: zeros(B, T, H, D) },
@@ -57,6 +58,7 @@ function playAll(device: CpuDevice): Made {
   ops.rope({ x: heads, base: 1e4, firstPosition: 5, out: made.turned });
   const rotations = device.tensor(lshRotations({ seed: 1, H, D, buckets: 8 }), [H, D, 4]);
   ops.lshBuckets({ x: heads, rotations, out: made.buckets });
+  ops.lshBuckets({ x: heads, rotations, moments: made.moments, out: made.balanced });
   ops.keepMask({ key: device.tensor(Int32Array.of(1, 2), [2]), keep: 0.4, out: made.kept });
   const groups = { documents: null, qGroups: made.buckets, kGroups: made.buckets, groupCount: 8 };
   const { qRows, kRows, lo, hi, qLo, qHi } = made;
@@ -107,6 +109,28 @@ describe("all ops of the CPU device", () => {
       const differs = expected[name].findIndex((x, i) => x !== actual[name][i]);
       expect(differs, name).toBe(-1);
     }
+  });
+
+  it("balance rows that come a few at a time with the same bits as all at once", async () => {
+    const x = one.tensor(
+      Float32Array.from({ length: N * H * D }, (_, i) => 3 + normalAt(4, 0, i)),
+      [B, T, H, D],
+    );
+    const rotations = one.tensor(lshRotations({ seed: 1, H, D, buckets: 10 }), [H, D, 5]);
+    const hash = async (calls: readonly number[]) => {
+      const moments = one.zeros([B, H, 5, 2]);
+      const found: number[][] = Array.from({ length: B }, () => []);
+      let firstPosition = 0;
+      for (const rows of calls) {
+        const out = one.zeros([B, rows, H], "i32");
+        one.ops.lshBuckets({ x: x.slice(1, firstPosition, rows), rotations, moments, firstPosition, out });
+        const buckets = await out.read();
+        for (let b = 0; b < B; b++) found[b].push(...buckets.subarray(b * rows * H, (b + 1) * rows * H));
+        firstPosition += rows;
+      }
+      return { found, moments: await moments.read() };
+    };
+    expect(await hash([37, 1, 1, 3, T - 42])).toEqual(await hash([T]));
   });
 
   it("take tensors of no rows", async () => {

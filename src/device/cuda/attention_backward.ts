@@ -7,7 +7,7 @@ import { attentionDelta } from "./attention_delta.ts";
 import { buildFor } from "./attention_forward.ts";
 import { type CudaStorage, pack } from "./kernel_arguments.ts";
 import type { CudaRuntime } from "./runtime.ts";
-import { noTensorMap, tensorMap } from "./tensor_map.ts";
+import { noTensorMap, rowMap, tensorMap } from "./tensor_map.ts";
 
 type Args = Parameters<Ops["attentionBackward"]>[0];
 
@@ -84,7 +84,11 @@ function launchSm90(
       grid: [Math.min(Math.ceil(Tk / blockN) * Hk * B, runtime.facts.processors)],
       threads: build.threads,
       sharedBytes: build.sharedBytes,
-      parameters: [block, ...[q, k, v, dout].map((x) => (identity ? tensorMap(runtime, x, blockM) : noTensorMap))],
+      parameters: [
+        block,
+        ...[q, k, v, dout].map((x) => (identity ? tensorMap(runtime, x, blockM) : noTensorMap)),
+        rowMap(runtime, { address: scratch.stats, count: queryTiles, width: 2 * blockM }),
+      ],
     });
     if (makesDq) runtime.launch({ ...build.scratch, entry: "attention_backward_finish" }, aside);
   });

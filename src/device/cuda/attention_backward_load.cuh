@@ -48,7 +48,7 @@ struct KeyPlace {
 };
 
 struct Maps {
-  const TensorMap *q, *k, *v, *dout;
+  const TensorMap *q, *k, *v, *dout, *stats;
 };
 
 // -- producer ---------------------------------------------------------------------------------------------------------
@@ -146,28 +146,24 @@ DEVICE void load_bounds(const Shared& s, const Bounds& bounds, int turn) {
 DEVICE void load_queries(const AttentionArgs& a, const Shared& s, const Maps& maps, const Turn& t, int m0,
                          const QueryRows& rows, bool side, const Ring<STAGES>& ring) {
   const int qTiles = (a.Tq + BLOCK_M - 1) / BLOCK_M;
-  const float* stats = a.stats + (i64)(t.b * a.H + t.h) * qTiles * (BLOCK_M * 2) + m0 * 2;
   const u32 qTile = s.q + ring.stage * QUERY_BYTES, doutTile = s.dout + ring.stage * QUERY_BYTES;
   const u32 statsAt = s.stats + ring.stage * STATS_BYTES, full = s.full(ring.stage);
-#if IDENTITY
-  if (threadIdx.x < 32) {
-    barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
-    if (threadIdx.x == 0) {
-      barrier_expect(full, 2 * QUERY_BYTES);
-      for (int p = 0; p < PANELS; ++p) {
-        tensor_copy(qTile + p * QUERY_PANEL_BYTES, maps.q, full, p * 64, t.h, m0, t.b);
-        tensor_copy(doutTile + p * QUERY_PANEL_BYTES, maps.dout, full, p * 64, t.h, m0, t.b);
-      }
-    }
-  }
-#else
   barrier_wait(s.empty(ring.stage), ring.parity ^ 1);
+  if (threadIdx.x == 0) {
+    barrier_expect(full, (IDENTITY ? 2 * QUERY_BYTES : 0) + STATS_BYTES);
+    tensor_copy(statsAt, maps.stats, full, 0, (t.b * a.H + t.h) * qTiles + m0 / BLOCK_M, 0, 0);
+#if IDENTITY
+    for (int p = 0; p < PANELS; ++p) {
+      tensor_copy(qTile + p * QUERY_PANEL_BYTES, maps.q, full, p * 64, t.h, m0, t.b);
+      tensor_copy(doutTile + p * QUERY_PANEL_BYTES, maps.dout, full, p * 64, t.h, m0, t.b);
+    }
+#endif
+  }
+#if !IDENTITY
   const View& from = side ? a.dout : a.q;
   rows.gather<PANELS, QUERY_PANEL_BYTES>(side ? doutTile : qTile, view_head<u16>(from, t.b, t.h), from.row);
+  arrive_when_copied(full);
 #endif
-  static_assert(STATS_BYTES == 32 * 16, "a warp copies the stats");
-  if (threadIdx.x < 32) copy16_async(statsAt + threadIdx.x * 16, stats + threadIdx.x * 4, true);
-  if (!IDENTITY || threadIdx.x < 32) arrive_when_copied(full);
 }
 
 DEVICE void produce(const AttentionArgs& a, const Shared& s, const Maps& maps) {

@@ -2,8 +2,8 @@
 //
 // Inputs:  q, dout [B,Tq,H,D], k, v [B,Tk,Hk,D] strided, 16-byte aligned rows; staircase qRows, kRows, qLo, qHi, which
 //          never decrease; stats f32 [B,H,Tq'] x 2 in visit order, (-lse in base 2, delta), by
-//          attention_backward_prepare. IDENTITY: four tensor maps over (D, heads, T, B), box (64, 1, 64, 1), 128-byte
-//          swizzle.
+//          attention_backward_prepare, with a tensor map over (128, tiles, 1, 1), box (128, 1, 1, 1). IDENTITY: four
+//          tensor maps over (D, heads, T, B), box (64, 1, 64, 1), 128-byte swizzle.
 // Outputs: dk, dv [B,Tk,Hk,D] strided, summed over the query heads of a key head, added into with accumulateKV;
 //          dqSum f32 [B,H,Tq'/64][64 * D], added into, not yet scaled, each tile as two halves of D/2 features in the
 //          accumulator layout of the tensor cores (attention_backward_finish undoes it). Tq' is Tq padded to 64.
@@ -60,12 +60,13 @@ DEVICE void consume(const AttentionArgs& a, const Shared& s, int index) {
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention_backward_sm90(const __grid_constant__ AttentionArgs a, const __grid_constant__ TensorMap qMap,
                             const __grid_constant__ TensorMap kMap, const __grid_constant__ TensorMap vMap,
-                            const __grid_constant__ TensorMap doutMap) {
+                            const __grid_constant__ TensorMap doutMap,
+                            const __grid_constant__ TensorMap statsMap) {
   extern __shared__ u16 memory[];
   const Shared s(memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; ++i) {
-      barrier_init(s.full(i), IDENTITY ? 1 + 32 : 128);  // tensor copies, and a warp's of the stats
+      barrier_init(s.full(i), IDENTITY ? 1 : 1 + 128);  // tensor copies, and gathers
       barrier_init(s.empty(i), CONSUMER_WARPS);
     }
     for (int i = 0; i < KEY_BUFFERS; ++i) {
@@ -83,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   const int warpgroup = uniform(threadIdx.x / 128);
   if (warpgroup == 0) {
     registers_shrink<REGISTERS_LOAD>();
-    const Maps maps = {&qMap, &kMap, &vMap, &doutMap};
+    const Maps maps = {&qMap, &kMap, &vMap, &doutMap, &statsMap};
     produce(a, s, maps);
   } else {
     registers_grow<REGISTERS_COMPUTE>();

@@ -20,7 +20,8 @@ function mapFaults(args: readonly NativeValue[]): string[] {
     strides!.some((stride) => stride % 16 !== 0 || stride <= 0 || stride >= 2 ** 40) && `strides are legal: ${strides}`,
     strides!.some((stride, n) => n > 0 && stride % strides![n - 1]! !== 0) && `strides contain each other: ${strides}`,
     box.some((size) => size < 1 || size > 256) && `a box is 1 to 256 wide: ${box}`,
-    box[0] !== 64 && "a box is as wide as the swizzle",
+    args[9] === 3 && box[0] !== 64 && "a box is as wide as the swizzle of 128 bytes",
+    box.reduce((bytes, size) => bytes * size, args[1] === 7 ? 4 : 2) % 16 !== 0 && "a box fills 16 bytes",
   ].filter((fault) => fault !== false);
 }
 

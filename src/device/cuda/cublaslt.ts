@@ -1,6 +1,7 @@
 import { DeviceError } from "../../errors.ts";
+import { type Library, loadKoffi } from "../nativeLibraries.ts";
 import type { NativeValue } from "./driver.ts";
-import { findCublasLt, type Library, loadKoffi } from "./libraries.ts";
+import { findCublasLt } from "./libraries.ts";
 
 /** Calls of cuBLASLt, by their C names; each argument as in cublasLt.h, device memory and handles as numbers. */
 const prototypes = {

@@ -1,5 +1,6 @@
 import { DeviceError } from "../../errors.ts";
-import { findDriver, type Library, loadKoffi } from "./libraries.ts";
+import { type Library, loadKoffi } from "../nativeLibraries.ts";
+import { findDriver } from "./libraries.ts";
 
 /** A handle that the driver gave: a context, stream, event, module, function or graph. */
 export type Handle = bigint;

@@ -1,17 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import type { LibraryHandle } from "koffi";
-import { UnsupportedError } from "../../errors.ts";
-
-/** A shared library that was found: its functions and where it came from. */
-export interface Library {
-  readonly handle: LibraryHandle;
-  /** The file, or the bare name where the system's loader found it. */
-  readonly path: string;
-}
-
-type Koffi = typeof import("koffi");
+import { findLibrary, type Koffi, type Library } from "../nativeLibraries.ts";
 
 /** What is needed, under which names it goes, and what to do if it is not there. */
 interface Wanted {
@@ -43,16 +33,6 @@ const cublasLibrary: Wanted = {
   fix: toolkitFix,
 };
 
-/** @throws UnsupportedError if koffi has no binary for this platform */
-export async function loadKoffi(): Promise<Koffi> {
-  try {
-    return (await import("koffi")).default as unknown as Koffi;
-  } catch (error) {
-    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new UnsupportedError("openDevice", "koffi must load, which calls the CUDA libraries", `"${reason}"`);
-  }
-}
-
 /** libcuda, which comes with the driver. @throws UnsupportedError */
 export function findDriver(koffi: Koffi): Library {
   return find(koffi, driverLibrary, ["/usr/local/nvidia/lib64", "/usr/lib/wsl/lib"]);
@@ -73,18 +53,7 @@ function find(koffi: Koffi, { what, stem, versions, fix }: Wanted, folders: read
     process.platform === "win32"
       ? [stem === "cuda" ? "nvcuda.dll" : "", ...versions.map((v) => `${stem}64_${v}.dll`)].filter(Boolean)
       : [...versions.map((v) => `lib${stem}.so.${v}`), `lib${stem}.so`];
-  const candidates = [
-    ...folders.flatMap((folder) => names.map((name) => join(folder, name))).filter((path) => existsSync(path)),
-    ...names,
-  ];
-  for (const path of candidates) {
-    try {
-      return { handle: koffi.load(path), path };
-    } catch {
-      // The next place may have it.
-    }
-  }
-  throw new UnsupportedError("openDevice", `${what} must be there`, `no ${names[0]} here`, fix);
+  return findLibrary(koffi, { what, names, folders, fix });
 }
 
 /** Where CUDA's own libraries may lie, besides the loader's path; the most explicit first. */

@@ -7,22 +7,26 @@ import { type CudaStorage, i32, pack, pointer, view } from "./kernel_arguments.t
 import type { CudaRuntime } from "./runtime.ts";
 
 const threads = 256;
-/** The kernel reads 4 features at a time. */
-const chunk = 4;
-const chunkBytes = 2 * chunk;
+/** The kernels read 8 features at a time. */
+const features = 8;
+/** Rows of a block of lsh_buckets.cu, and of a run of lsh_buckets_balanced.cu. */
+const blockRows = 1024;
+const runRows = 32;
+/** Shared memory of lsh_buckets_balanced.cu that is not dynamic. */
+const staticSharedBytes = 128;
 
 type Args = Parameters<Ops["lshBuckets"]>[0];
 
 /** See `Ops.lshBuckets`. */
 export function lshBuckets(runtime: CudaRuntime, args: Args): void {
+  const launch = args.moments ? launchBalanced : launchPlain;
   const { x } = args;
-  const D = x.shape[3]!;
-  if (D % chunk === 0 && hasAlignedRows(x, chunkBytes)) {
+  const [B, T, H, D] = x.shape as [number, number, number, number];
+  if (D % features === 0 && hasAlignedRows(x)) {
     launch(runtime, args);
     return;
   }
-  const [B, T, H] = x.shape as [number, number, number];
-  const width = Math.ceil(D / chunk) * chunk;
+  const width = Math.ceil(D / features) * features;
   const size = B * T * H * width;
   runtime.withScratch(2 * size, (address) => {
     const storage: CudaStorage = { address, bytes: 2 * size };
@@ -35,37 +39,63 @@ export function lshBuckets(runtime: CudaRuntime, args: Args): void {
   });
 }
 
-function launch(runtime: CudaRuntime, { x, rotations, out }: Args): void {
+function launchPlain(runtime: CudaRuntime, { x, rotations, out }: Args): void {
   const [B, T, H, D] = x.shape as [number, number, number, number];
-  const buckets = 2 * rotations.shape[2]!;
-  const { defines, sharedBytes, grid } = lshBuild({ B, T, H, D, buckets, isF16: x.dtype === "f16" });
-  const most = runtime.facts.sharedBytesPerBlock;
-  if (sharedBytes > most) {
-    const rule = `rotations of a head fit into a block's ${most} bytes of shared memory`;
-    throw new UnsupportedError("lshBuckets", rule, `${sharedBytes} bytes (D=${D}, ${buckets} buckets)`, "Use fewer.");
-  }
-  const parameters = [pack([...view(x), pointer(rotations), pointer(out), ...[B, T, H, D].map(i32)])];
-  runtime.launch({ file: "lsh_buckets", defines }, { grid, threads, sharedBytes, parameters });
+  const { defines, partBytes } = projection(x, rotations);
+  mustFit(runtime, partBytes, x, rotations);
+  runtime.launch(
+    { file: "lsh_buckets", defines },
+    {
+      grid: [Math.ceil(T / blockRows) * H, B],
+      threads,
+      sharedBytes: partBytes,
+      parameters: [pack([...view(x), pointer(rotations), pointer(out), ...[T, H, D].map(i32)])],
+    },
+  );
 }
 
-/** The constants, shared memory and grid that lsh_buckets.cu states. */
-function lshBuild({
-  B,
-  T,
-  H,
-  D,
-  buckets,
-  isF16,
-}: Record<"B" | "T" | "H" | "D" | "buckets", number> & { isF16: boolean }) {
-  const depth = Math.ceil(D / 16) * 16;
-  const parts = isF16 ? 2 : 3;
-  const columns = Math.ceil(buckets / 2 / 8) * 8;
-  const tiles = depth > 64 ? 1 : 2;
-  const [warps, rounds] = [threads / 32, 8];
-  const blockRows = 16 * tiles * warps * rounds;
+function launchBalanced(runtime: CudaRuntime, { x, rotations, moments, firstPosition = 0, out }: Args): void {
+  const [B, T, H, D] = x.shape as [number, number, number, number];
+  const { defines, partBytes, columns } = projection(x, rotations);
+  const runs = Math.floor(threads / columns);
+  const stride = columns + (columns % 16 === 0 ? 8 : 0);
+  const scoreBytes = 4 * runs * (runRows * stride + (columns % 32));
+  const sharedBytes = Math.max(partBytes, 8 * threads) + scoreBytes;
+  mustFit(runtime, sharedBytes + staticSharedBytes, x, rotations);
+  const blocks = Math.ceil(T / (runs * runRows)) * B * H;
+  if (blocks === 0) return;
+  const signalBytes = 256 * Math.ceil((4 * (1 + blocks)) / 256);
+  runtime.withScratch(signalBytes + 8 * blocks * rotations.shape[2]!, (address) => {
+    runtime.call("cuMemsetD32Async", address, 0, 1 + blocks, runtime.stream);
+    const pointers = [rotations, moments!, out, address, address + signalBytes].map(pointer);
+    runtime.launch(
+      { file: "lsh_buckets_balanced", defines },
+      {
+        grid: [blocks],
+        threads,
+        sharedBytes,
+        parameters: [pack([...view(x), ...pointers, ...[B, T, H, D, firstPosition].map(i32)])],
+      },
+    );
+  });
+}
+
+/** What lsh_projection.cuh states. */
+function projection(x: Tensor, rotations: Tensor) {
+  const half = rotations.shape[2]!;
+  const columns = Math.ceil(half / 8) * 8;
+  const depth = Math.ceil(x.shape[3]! / 32) * 32;
+  const isF16 = x.dtype === "f16";
   return {
-    defines: { HEAD_DIM: depth, BUCKETS: buckets, ...(isF16 && { ELEMENT_F16: 1 }) },
-    sharedBytes: parts * columns * (depth + 4) * 2,
-    grid: [Math.ceil(T / blockRows), H, B] as const,
+    defines: { HEAD_DIM: depth, BUCKETS: 2 * half, ...(isF16 && { ELEMENT_F16: 1 }) },
+    columns,
+    partBytes: columns * (isF16 ? 2 : 3) * depth * 2,
   };
+}
+
+function mustFit({ facts }: CudaRuntime, bytes: number, x: Tensor, rotations: Tensor): void {
+  if (bytes <= facts.sharedBytesPerBlock) return;
+  const rule = `rotations of a head fit into a block's ${facts.sharedBytesPerBlock} bytes of shared memory`;
+  const actual = `${bytes} bytes (D=${x.shape[3]}, ${2 * rotations.shape[2]!} buckets)`;
+  throw new UnsupportedError("lshBuckets", rule, actual, "Use fewer.");
 }

@@ -1,5 +1,6 @@
 import { KernelCompileError } from "../../errors.ts";
-import { findNvrtc, loadKoffi } from "./libraries.ts";
+import { loadKoffi } from "../nativeLibraries.ts";
+import { findNvrtc } from "./libraries.ts";
 
 /** A kernel's text and what it is compiled for. */
 export interface Program {

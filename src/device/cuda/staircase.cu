@@ -8,11 +8,12 @@
 //                        of each place that takes part.
 //   staircase_identity:  rows i32 [heads,T]: each place's own number.
 //   staircase_intervals: lo, hi i32 [B,H,Tq] of every query place.
-//   staircase_columns:   qLo, qHi i32 [B,H,Tk] of every key place.
+//   staircase_columns:   qLo, qHi i32 [B,H,Tk] of every key place; the launcher leaves it out where the intervals
+//                        have written them.
 // Inputs:  documents i32 [B,Tk], groups i32 [B,T,H], strided; a group outside 0..groupCount-1, or a keep mask of 0,
 //          takes the row out. Query row i stands at position i + Tk - Tq.
 // Grid:    documents: x = B, orders: x = H * B, blocks of 1024 threads; a warp owns one run of positions. identity:
-//          x = ceil(heads * T / 256). Others: x = ceil(T / 256) * H * B, a thread a place. Key tables have Hk heads.
+//          x = ceil(heads * T / 256). Others: x = ceil(T / 1024) * H * B, a thread 4 places. Key tables have Hk heads.
 // Shared:  orders: 32 * buckets * 4 bytes, and 2 * T more if staged; buckets is groupCount + 1, with documents at least
 //          256. intervals, columns: (groupCount + 1) * 2 * 4 bytes.
 // Scratch: with documents, numbers, and blocks and spare for each order; T at most 2^24 then.
@@ -54,12 +55,14 @@ struct IntervalArgs {
   int H, Hk, Tq, Tk, groupCount;
   int near, far, chunk;  // far, chunk: 2^31 - 1 for no limit; near at most Tk
   int oneOrder;          // 1: queries and keys have the same order, and near is 0 or 1
+  int withColumns;       // 1: that, and no documents, far or chunk: the intervals write the columns of the same places too
 };
 
 constexpr int SORT_THREADS = 1024, SORT_WARPS = 32, NO_LIMIT = 0x7fffffff;
 constexpr int DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, MOST_BUCKETS = 257;
 constexpr int ROW_BITS = 24;  // of a row in a number that also holds its group
 constexpr u32 ROW_MASK = (1u << ROW_BITS) - 1;
+constexpr int PLACE_THREADS = 256, PLACES = 4;  // of each thread, one after another: finding a head costs as much as one
 
 /** Number of the leading places in begin..end-1 for which `below` holds; it never turns true again. */
 template <typename Test> DEVICE int partition_point(int begin, int end, Test below) {
@@ -137,9 +140,7 @@ struct Sorter {
 #pragma unroll 4
     for (int i = begin; i < end; i += 32) {
       const int g = bucket_at(i + lane);
-      const u32 same = same_bucket(g, bits);
-      if (g < buckets && (same & ((1u << lane) - 1)) == 0) mine[g] += __popc(same);
-      __syncwarp();  // guards the counts: this round's are written before the next reads
+      if (g < buckets) atomicAdd(mine + g, 1);
     }
     __syncthreads();  // guards the counts: all warps have counted
     scan(buckets);
@@ -278,8 +279,9 @@ struct Head {
   int *qStarts, *kStarts;
 
   DEVICE Head(const IntervalArgs& a, int T, int* shared) {
-    const int tiles = (T + 255) / 256, buckets = a.groupCount + 1;
-    first = blockIdx.x % tiles * 256;
+    constexpr int TILE = PLACES * PLACE_THREADS;
+    const int tiles = (T + TILE - 1) / TILE, buckets = a.groupCount + 1;
+    first = blockIdx.x % tiles * TILE;
     h = blockIdx.x / tiles % a.H;
     b = blockIdx.x / tiles / a.H;
     hk = (int)((i64)h * a.Hk / a.H);
@@ -292,7 +294,7 @@ struct Head {
     documents = a.documents ? a.documents + (i64)b * a.Tk : nullptr;
     qStarts = shared;
     kStarts = shared + buckets;
-    for (int i = threadIdx.x; i < buckets; i += 256) {
+    for (int i = threadIdx.x; i < buckets; i += PLACE_THREADS) {
       qStarts[i] = a.qStarts ? a.qStarts[at * buckets + i] : i ? a.Tq : 0;
       kStarts[i] = a.kStarts ? a.kStarts[keysAt * buckets + i] : i ? a.Tk : 0;
     }
@@ -310,44 +312,48 @@ DEVICE int group_of(const int* starts, int groupCount, int place) {
   return partition_point(0, groupCount + 1, [&](int g) { return starts[g] <= place; }) - 1;
 }
 
-extern "C" __global__ void __launch_bounds__(256) staircase_intervals(const __grid_constant__ IntervalArgs a) {
-  extern __shared__ int starts[];
-  const Head head(a, a.Tq, starts);
-  const int n = head.first + threadIdx.x;
-  if (n >= a.Tq) return;
+DEVICE void store_interval(const IntervalArgs& a, const Head& head, int n) {
   const int keys = head.kStarts[a.groupCount];  // that take part
-  int lo = keys, hi = keys;
+  int lo = keys, hi = keys, qLo = a.Tq, qHi = a.Tq;
   if (n < head.qStarts[a.groupCount]) {
-    const int position = (head.qRows ? __ldg(head.qRows + n) : n) + a.Tk - a.Tq;
+    auto position = [&] { return (head.qRows ? __ldg(head.qRows + n) : n) + a.Tk - a.Tq; };
     // Where both sides have one order, the keys before a query in its group are those at the places before it.
     if (head.documents) {
-      const u32 block = head.query_block(n, position);
+      const int here = position(), to = here - a.near + 1, from = a.far == NO_LIMIT ? 0 : here - a.far;
+      const u32 block = head.query_block(n, here);
       auto below = [&](int m, int limit) {  // whether the key at place m stands before that row of the query's block
         const u32 other = head.key_block(m);
         return other < block || (other == block && head.key_row(m) < limit);
       };
-      const int to = position - a.near + 1, from = a.far == NO_LIMIT ? 0 : position - a.far;
       hi = a.oneOrder ? n + 1 - a.near : partition_point(0, keys, [&](int m) { return below(m, to); });
       lo = partition_point(0, hi, [&](int m) { return below(m, from); });
     } else {
       const int g = group_of(head.qStarts, a.groupCount, n), begin = head.kStarts[g], end = head.kStarts[g + 1];
-      hi = a.oneOrder ? n + 1 - a.near
-                      : partition_point(begin, end, [&](int m) { return head.key_row(m) <= position - a.near; });
+      if (a.oneOrder) {
+        hi = n + 1 - a.near;
+      } else {
+        const int to = position() - a.near;
+        hi = partition_point(begin, end, [&](int m) { return head.key_row(m) <= to; });
+      }
       lo = begin;
-      if (a.far != NO_LIMIT)
-        lo = partition_point(begin, hi, [&](int m) { return head.key_row(m) < position - a.far; });
+      if (a.far != NO_LIMIT) {
+        const int from = position() - a.far;
+        lo = partition_point(begin, hi, [&](int m) { return head.key_row(m) < from; });
+      }
+      qLo = min(n + a.near, end);
+      qHi = end;
     }
     if (a.chunk != NO_LIMIT && hi > lo) lo = max(lo, ((hi - 1) / a.chunk - 1) * a.chunk);
   }
   a.lo[head.at * a.Tq + n] = lo;
   a.hi[head.at * a.Tq + n] = hi;
+  if (a.withColumns) {
+    a.qLo[head.at * a.Tk + n] = qLo;
+    a.qHi[head.at * a.Tk + n] = qHi;
+  }
 }
 
-extern "C" __global__ void __launch_bounds__(256) staircase_columns(const __grid_constant__ IntervalArgs a) {
-  extern __shared__ int starts[];
-  const Head head(a, a.Tk, starts);
-  const int m = head.first + threadIdx.x;
-  if (m >= a.Tk) return;
+DEVICE void store_column(const IntervalArgs& a, const Head& head, int m) {
   const int *lo = a.lo + head.at * a.Tq, *hi = a.hi + head.at * a.Tq;
   int qLo = a.Tq, qHi = a.Tq;  // of a key that takes no part: it stands after all that any query sees
   if (m < head.kStarts[a.groupCount]) {
@@ -365,4 +371,26 @@ extern "C" __global__ void __launch_bounds__(256) staircase_columns(const __grid
   }
   a.qLo[head.at * a.Tk + m] = qLo;
   a.qHi[head.at * a.Tk + m] = qHi;
+}
+
+extern "C" __global__ void __launch_bounds__(PLACE_THREADS)
+    staircase_intervals(const __grid_constant__ IntervalArgs a) {
+  extern __shared__ int starts[];
+  const Head head(a, a.Tq, starts);
+#pragma unroll 1
+  for (int i = 0; i < PLACES; ++i) {
+    const int n = head.first + i * PLACE_THREADS + threadIdx.x;
+    if (n < a.Tq) store_interval(a, head, n);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(PLACE_THREADS)
+    staircase_columns(const __grid_constant__ IntervalArgs a) {
+  extern __shared__ int starts[];
+  const Head head(a, a.Tk, starts);
+#pragma unroll 1
+  for (int i = 0; i < PLACES; ++i) {
+    const int m = head.first + i * PLACE_THREADS + threadIdx.x;
+    if (m < a.Tk) store_column(a, head, m);
+  }
 }

@@ -34,15 +34,25 @@ describe("a staircase's launches", () => {
   test("sort each side by its groups, a block a head", () => {
     const { names, launches } = build((ints) => ({ qGroups: ints(2, 600, 4), kGroups: ints(2, 600, 2) }), { Hk: 2 });
     expect(names).toEqual(["order", "order", "intervals", "columns"]);
-    expect(launches.map(({ grid }) => grid)).toEqual([[8], [4], [3 * 8], [3 * 8]].map(([x]) => [x, 1, 1]));
+    expect(launches.map(({ grid }) => grid)).toEqual([8, 4, 8, 8].map((x) => [x, 1, 1]));
+  });
+
+  const bySharedGroups = (rule: Partial<StaircaseRule>) =>
+    build((ints) => {
+      const groups = ints(2, 600, 4);
+      return { qGroups: groups, kGroups: groups, ...rule };
+    });
+
+  test("write columns beside intervals where one order serves both and nothing else limits", () => {
+    expect(bySharedGroups({ near: 1 }).names).toEqual(["order", "intervals"]);
+    for (const rule of [{ near: 2 }, { far: 9 }, { chunk: 4 }]) {
+      expect(bySharedGroups(rule).names).toEqual(["order", "intervals", "columns"]);
+    }
   });
 
   test("sort once where both sides have the same groups, and copy the order", () => {
-    const { names, driver, out } = build((ints) => {
-      const groups = ints(2, 600, 4);
-      return { qGroups: groups, kGroups: groups };
-    });
-    expect(names).toEqual(["order", "intervals", "columns"]);
+    const { names, driver, out } = bySharedGroups({});
+    expect(names).toEqual(["order", "intervals"]);
     const { qRows, kRows } = out;
     expect(driver.calls("cuMemcpyDtoDAsync").map((args) => args.slice(0, 3))).toEqual([
       [addressOf(kRows), addressOf(qRows), 4 * kRows.size],

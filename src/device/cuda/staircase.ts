@@ -9,6 +9,8 @@ const file = "staircase";
 const noLimit = 2 ** 31 - 1;
 const threads = { sort: 1024, place: 256 } as const;
 const sortWarps = threads.sort / 32;
+/** Places of a block of the intervals and of the columns. */
+const blockPlaces = 4 * threads.place;
 /** Buckets of a pass by document: 8 bits of its number. */
 const digits = 256;
 /** A row and its group share 32 bits while documents are sorted. */
@@ -57,21 +59,23 @@ export function staircase(runtime: CudaRuntime, { rule, out }: Args): void {
     const far = rule.far >= Tk ? noLimit : rule.far;
     const chunk = rule.chunk > Tk ? noLimit : rule.chunk;
     const oneOrder = (shared || (!queries && !keys)) && Tq === Tk && near <= 1;
+    const withColumns = oneOrder && !documents && far === noLimit && chunk === noLimit;
     const parameters = [
       pack([
         ...[...tables, ...starts, ...blocks, pointer(numbersAt)],
         ...[out.lo, out.hi, out.qLo, out.qHi].map(pointer),
-        ...[H, kGroups?.shape[2] ?? 1, Tq, Tk, groupCount, near, far, chunk, oneOrder ? 1 : 0].map(i32),
+        ...[H, kGroups?.shape[2] ?? 1, Tq, Tk, groupCount, near, far, chunk, oneOrder ? 1 : 0, withColumns ? 1 : 0].map(
+          i32,
+        ),
       ]),
     ];
     const sharedBytes = 2 * 4 * (groupCount + 1);
-    for (const [entry, T] of [
-      ["staircase_intervals", Tq],
-      ["staircase_columns", Tk],
-    ] as const) {
-      const grid = [Math.ceil(T / threads.place) * H * B] as const;
+    const launch = (entry: string, T: number) => {
+      const grid = [Math.ceil(T / blockPlaces) * H * B] as const;
       runtime.launch({ file, entry }, { grid, threads: threads.place, sharedBytes, parameters });
-    }
+    };
+    launch("staircase_intervals", Tq);
+    if (!withColumns) launch("staircase_columns", Tk);
   });
 }
 

@@ -3,7 +3,7 @@ import { addressOf } from "./kernel_arguments.ts";
 import type { CudaRuntime } from "./runtime.ts";
 
 /** CUtensorMapDataType and the other enumerations of cuda.h. */
-const elementTypes: Readonly<Record<string, number>> = { f16: 6, bf16: 9 };
+const elementTypes: Readonly<Record<string, number>> = { f16: 6, f32: 7, bf16: 9 };
 const noInterleave = 0;
 const swizzle128Bytes = 3;
 const promote128Bytes = 2;
@@ -38,7 +38,6 @@ export function isMappable(tensor: Tensor): boolean {
  */
 export function tensorMap(runtime: CudaRuntime, tensor: Tensor, rows: number): Uint8Array {
   if (tensor.size === 0) return noTensorMap;
-  const { bytes, address, start } = runtime.keep("tensorMap", () => mapMemory(runtime));
   const [, , , D] = tensor.shape as [number, number, number, number];
   let inner = D;
   const dimensions = byDepth(tensor).map(({ size, stride }) => {
@@ -46,18 +45,63 @@ export function tensorMap(runtime: CudaRuntime, tensor: Tensor, rows: number): U
     inner = size === 1 ? inner : stride;
     return { size, stride: inner };
   });
+  return encode(runtime, {
+    type: elementTypes[tensor.dtype]!,
+    address: addressOf(tensor),
+    sizes: [D, ...dimensions.map(({ size }) => size)],
+    strideBytes: dimensions.map(({ stride }) => stride * elementBytes),
+    box: [boxFeatures, 1, rows, 1],
+    swizzle: swizzle128Bytes,
+  });
+}
+
+/**
+ * A tensor map over float32 [count, width] at a device address as (width, count, 1, 1): boxes of one row, not swizzled.
+ * @param width a multiple of 4, at most 256
+ */
+export function rowMap(
+  runtime: CudaRuntime,
+  { address, count, width }: { address: number; count: number; width: number },
+): Uint8Array {
+  if (count === 0) return noTensorMap;
+  const type = elementTypes["f32"]!;
+  const [rowBytes, allBytes] = [width * 4, count * width * 4];
+  const strideBytes = [rowBytes, allBytes, allBytes];
+  return encode(runtime, {
+    type,
+    address,
+    sizes: [width, count, 1, 1],
+    strideBytes,
+    box: [width, 1, 1, 1],
+    swizzle: 0,
+  });
+}
+
+/** Arguments of cuTensorMapEncodeTiled, of 4 dimensions from the innermost out. */
+interface MapDescription {
+  readonly type: number;
+  readonly address: number;
+  readonly sizes: readonly number[];
+  /** Of all dimensions but the innermost. */
+  readonly strideBytes: readonly number[];
+  readonly box: readonly number[];
+  readonly swizzle: number;
+}
+
+function encode(runtime: CudaRuntime, { type, address: data, sizes, strideBytes, box, swizzle }: MapDescription) {
+  const { bytes, address, start } = runtime.keep("tensorMap", () => mapMemory(runtime));
   runtime.call(
     "cuTensorMapEncodeTiled",
     address + start,
-    elementTypes[tensor.dtype]!,
+    type,
     4,
-    addressOf(tensor),
-    BigUint64Array.from([D, ...dimensions.map(({ size }) => size)], BigInt),
-    BigUint64Array.from(dimensions.map(({ stride }) => BigInt(stride * elementBytes))),
-    Uint32Array.of(boxFeatures, 1, rows, 1),
+    data,
+    BigUint64Array.from(sizes, BigInt),
+    BigUint64Array.from(strideBytes, BigInt),
+    Uint32Array.from(box),
     Uint32Array.of(1, 1, 1, 1),
     noInterleave,
-    swizzle128Bytes,
+    swizzle,
     promote128Bytes,
     zerosOutside,
   );

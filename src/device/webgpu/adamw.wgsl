@@ -1,10 +1,10 @@
 // adamw: one step of AdamW in place.
-// Inputs:  grad [count]; norm [1]; control [4] = learning rate, 1 - beta1^t, 1 - beta2^t, gradient factor.
-//          Outputs: param, m, v [count], also read; computed [count] or null: the new values of param.
-// Numbers: count, max_norm, clips (0: max_norm is Infinity), beta1, one_less_beta1, beta2, one_less_beta2, epsilon,
+// Inputs:  grad [count] in packs; norm [1]; control [4] = learning rate, 1 - beta1^t, 1 - beta2^t, gradient factor.
+//          Outputs, in packs: param, m, v [count], also read; computed [count] or null: the new values of param.
+// Numbers: packs (count in packs), max_norm, clips (0: max_norm is Infinity), beta1, one_less_beta1, beta2, one_less_beta2, epsilon,
 //          weight_decay.
-// Grid:    ceil(count / THREADS) workgroups; a thread owns an element.
-// Set by the launcher: THREADS.
+// Grid:    ceil(packs / THREADS) workgroups; a thread owns a pack.
+// Set by the launcher: THREADS. Uses: pack_1 or pack_4.
 // Numerics: f32. A norm that is not finite leaves everything as it was.
 // Paper:   Loshchilov and Hutter, arXiv 1711.05101.
 @compute @workgroup_size(THREADS)
@@ -16,7 +16,7 @@ fn adamw(
   let i = workgroup_number(id, groups) * THREADS + lane;
   // By bits: WGSL lets a compiler believe that no number is NaN or infinite.
   let norm_bits = load_norm(0u);
-  if (i >= args.count || (norm_bits & 0x7f800000u) == 0x7f800000u) { return; }
+  if (i >= args.packs || (norm_bits & 0x7f800000u) == 0x7f800000u) { return; }
   let norm = bitcast<f32>(norm_bits);
   let learning_rate = load_control(0u);
   let factor = load_control(3u);

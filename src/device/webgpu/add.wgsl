@@ -1,8 +1,8 @@
 // add: out = x + y.
-// Inputs:  x, y [count]; output: out [count], which may be x or y.
-// Numbers: count.
-// Grid:    ceil(count / THREADS) workgroups; a thread owns an element.
-// Set by the launcher: THREADS.
+// Inputs:  x, y [count]; output: out [count], which may be x or y; all in packs.
+// Numbers: packs (count in packs).
+// Grid:    ceil(packs / THREADS) workgroups; a thread owns a pack.
+// Set by the launcher: THREADS. Uses: pack_1 or pack_4.
 @compute @workgroup_size(THREADS)
 fn add(
   @builtin(workgroup_id) id: vec3<u32>,
@@ -10,5 +10,5 @@ fn add(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = workgroup_number(id, groups) * THREADS + lane;
-  if (i < args.count) { store_out(i, load_x(i) + load_y(i)); }
+  if (i < args.packs) { store_out(i, load_x(i) + load_y(i)); }
 }

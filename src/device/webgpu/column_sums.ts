@@ -1,46 +1,49 @@
 import { type Operand, u32 } from "./kernel_arguments.ts";
+import { packsOf } from "./packs.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
 const threads = 64;
-const fewestRowsPerRun = 16;
-const mostRuns = 64;
+/** A thread reads them one after the other: few, so that there are many threads. */
+const rowsPerRun = 32;
 
-/** out [C] += the sums over the rows of x [N,C]; or, with `normalised`, of x * (y - mean) * rstd. */
-export function addColumnSums(
-  runtime: WebgpuRuntime,
-  sums: { x: Operand; N: number; C: number; out: Operand; normalised?: { y: Operand; mean: Operand; rstd: Operand } },
-): void {
-  const { x, N, C, out, normalised } = sums;
-  const rowsPerRun = Math.max(fewestRowsPerRun, Math.ceil(N / mostRuns));
-  const runs = Math.ceil(N / rowsPerRun);
+interface Sums {
+  /** [N,C] */
+  readonly x: Operand;
+  readonly N: number;
+  readonly C: number;
+  /** f32 [C] */
+  readonly out: Operand;
+  readonly normalised?: { readonly y: Operand; readonly mean: Operand; readonly rstd: Operand };
+}
+
+/** out += the sums over the rows of x; or, with `normalised`, of x * (y - mean) * rstd. Runs of rows, then runs of runs. */
+export function addColumnSums(runtime: WebgpuRuntime, sums: Sums): void {
+  const runs = Math.ceil(sums.N / rowsPerRun);
   if (runs <= 1) {
-    launch(runtime, { reads: { x, ...normalised }, N, C, out, rowsPerRun, adds: true });
+    launch(runtime, sums, true);
     return;
   }
-  runtime.withScratch(runs * C, "f32", (partials) => {
-    launch(runtime, { reads: { x, ...normalised }, N, C, out: partials, rowsPerRun, adds: false });
-    launch(runtime, { reads: { x: partials }, N: runs, C, out, rowsPerRun: runs, adds: true });
+  runtime.withScratch(runs * sums.C, "f32", (partials) => {
+    launch(runtime, { ...sums, out: partials }, false);
+    addColumnSums(runtime, { x: partials, N: runs, C: sums.C, out: sums.out });
   });
 }
 
-interface Pass {
-  readonly reads: Record<string, Operand>;
-  readonly N: number;
-  readonly C: number;
-  readonly out: Operand;
-  readonly rowsPerRun: number;
-  readonly adds: boolean;
-}
-
-function launch(runtime: WebgpuRuntime, { reads, N, C, out, rowsPerRun, adds }: Pass): void {
-  const groupsPerRun = Math.ceil(C / threads);
+function launch(runtime: WebgpuRuntime, { x, N, C, out, normalised }: Sums, adds: boolean): void {
+  const { y, mean, rstd } = normalised ?? { y: null, mean: null, rstd: null };
+  const packs = packsOf([C], [x, y, out]);
+  const packsPerRow = C / packs.width;
+  const groupsPerRun = Math.ceil(packsPerRow / threads);
   runtime.launch(
-    { file: "column_sums", constants: { THREADS: threads, ADDS: adds } },
+    { file: "column_sums", uses: [packs.file], constants: { THREADS: threads, ADDS: adds } },
     {
       groups: groupsPerRun * Math.ceil(N / rowsPerRun),
-      reads: { y: null, mean: null, rstd: null, ...reads },
-      writes: { out },
-      numbers: { N: u32(N), C: u32(C), rowsPerRun: u32(rowsPerRun), groupsPerRun: u32(groupsPerRun) },
+      reads: { x: packs.of(x), y: packs.of(y), mean, rstd },
+      writes: { out: packs.of(out) },
+      numbers: {
+        ...{ N: u32(N), packs: u32(packsPerRow) },
+        ...{ rowsPerRun: u32(rowsPerRun), groupsPerRun: u32(groupsPerRun) },
+      },
     },
   );
 }

@@ -1,5 +1,6 @@
 import type { Ops } from "../ops.ts";
 import { f32, u32 } from "./kernel_arguments.ts";
+import { packsOf } from "./packs.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
 const threads = 256;
@@ -10,13 +11,15 @@ export function embed(
   { tokens, tokenTable, positionTable, firstPosition, out }: Parameters<Ops["embed"]>[0],
 ): void {
   const [V, C] = tokenTable.shape as [number, number];
-  const sizes = { count: u32(out.size), C: u32(C), T: u32(tokens.shape[1]!), V: u32(V) };
+  const packs = packsOf([C], [tokenTable, positionTable, out]);
+  const count = out.size / packs.width;
+  const sizes = { count: u32(count), packs: u32(C / packs.width), T: u32(tokens.shape[1]!), V: u32(V) };
   runtime.launch(
-    { file: "embed", constants: { THREADS: threads } },
+    { file: "embed", uses: [packs.file], constants: { THREADS: threads } },
     {
-      groups: Math.ceil(out.size / threads),
-      reads: { tokens, tokenTable, positionTable },
-      writes: { out },
+      groups: Math.ceil(count / threads),
+      reads: { tokens, tokenTable: packs.of(tokenTable), positionTable: packs.of(positionTable) },
+      writes: { out: packs.of(out) },
       numbers: { ...sizes, firstPosition: u32(firstPosition), nan: f32(Number.NaN) },
     },
   );

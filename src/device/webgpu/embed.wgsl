@@ -1,8 +1,8 @@
 // embed: out[n] = token_table[tokens[n]] + position_table[first_position + t], for rows n = b * T + t.
-// Inputs:  tokens i32 [N]; token_table [V,C]; position_table [P,C] or null. Output: out [N,C].
-// Numbers: count (N * C), C, T, V, first_position, nan.
-// Grid:    ceil(count / THREADS) workgroups; a thread owns an element.
-// Set by the launcher: THREADS.
+// Inputs:  tokens i32 [N]; token_table [V,C], position_table [P,C] or null, in packs. Output: out [N,C] in packs.
+// Numbers: count (N * packs), packs (of a row), T, V, first_position, nan.
+// Grid:    ceil(count / THREADS) workgroups; a thread owns a pack.
+// Set by the launcher: THREADS. Uses: pack_1 or pack_4.
 // Numerics: f32; a token out of range gives NaN.
 @compute @workgroup_size(THREADS)
 fn embed(
@@ -12,13 +12,13 @@ fn embed(
 ) {
   let i = workgroup_number(id, groups) * THREADS + lane;
   if (i >= args.count) { return; }
-  let n = i / args.C;
-  let c = i % args.C;
+  let n = i / args.packs;
+  let c = i % args.packs;
   let token = load_tokens(n);
-  var value = args.nan;
+  var value = Pack(args.nan);
   if (token >= 0 && token < i32(args.V)) {
-    value = load_token_table(u32(token) * args.C + c);
-    if (HAS_POSITION_TABLE) { value += load_position_table((args.first_position + n % args.T) * args.C + c); }
+    value = load_token_table(u32(token) * args.packs + c);
+    if (HAS_POSITION_TABLE) { value += load_position_table((args.first_position + n % args.T) * args.packs + c); }
   }
   store_out(i, value);
 }

@@ -1,9 +1,10 @@
 // embed_backward: d_token_table[tokens[n]] += dout[n]; a token out of range is passed over.
-// Inputs:  tokens, next, is_first i32 [N] (link_tokens.wgsl); dout [N,C]. Output: d_token_table [V,C], added into.
-// Numbers: count (N * C), C, V.
-// Grid:    ceil(count / THREADS) workgroups; a thread owns an element of dout. Those of a token's first row add up the
+// Inputs:  tokens, next, is_first i32 [N] (link_tokens.wgsl); dout [N,C] in packs. Output: d_token_table [V,C] in packs,
+//          added into.
+// Numbers: count (N * packs), packs (of a row), V.
+// Grid:    ceil(count / THREADS) workgroups; a thread owns a pack of dout. Those of a token's first row add up the
 //          rows of its list.
-// Set by the launcher: THREADS.
+// Set by the launcher: THREADS. Uses: pack_1 or pack_4.
 // Numerics: f32, each sum in the order of rows: the same bits in every run, and no atomics.
 @compute @workgroup_size(THREADS)
 fn embed_backward(
@@ -13,12 +14,12 @@ fn embed_backward(
 ) {
   let i = workgroup_number(id, groups) * THREADS + lane;
   if (i >= args.count) { return; }
-  let n = i / args.C;
-  let c = i % args.C;
+  let n = i / args.packs;
+  let c = i % args.packs;
   let token = load_tokens(n);
   if (load_is_first(n) == 0 || token < 0 || token >= i32(args.V)) { return; }
-  var sum = 0.0;
-  for (var row = i32(n); row >= 0; row = load_next(u32(row))) { sum += load_dout(u32(row) * args.C + c); }
-  let place = u32(token) * args.C + c;
+  var sum = Pack();
+  for (var row = i32(n); row >= 0; row = load_next(u32(row))) { sum += load_dout(u32(row) * args.packs + c); }
+  let place = u32(token) * args.packs + c;
   store_d_token_table(place, load_d_token_table(place) + sum);
 }

@@ -1,8 +1,8 @@
 // embed_positions_backward: d_position_table[t] += dout[b,t] for all b whose token is in range.
-// Inputs:  tokens i32 [B,T]; dout [B,T,C]. Output: d_position_table [P,C], added into.
-// Numbers: count (T * C), B, C, T, V.
-// Grid:    ceil(count / THREADS) workgroups; a thread owns an element of d_position_table.
-// Set by the launcher: THREADS.
+// Inputs:  tokens i32 [B,T]; dout [B,T,C] in packs. Output: d_position_table [P,C] in packs, added into.
+// Numbers: count (T * packs), packs (of a row), B, T, V.
+// Grid:    ceil(count / THREADS) workgroups; a thread owns a pack of d_position_table.
+// Set by the launcher: THREADS. Uses: pack_1 or pack_4.
 // Numerics: f32, in the order of b.
 @compute @workgroup_size(THREADS)
 fn embed_positions_backward(
@@ -12,8 +12,8 @@ fn embed_positions_backward(
 ) {
   let i = workgroup_number(id, groups) * THREADS + lane;
   if (i >= args.count) { return; }
-  let t = i / args.C;
-  var sum = 0.0;
+  let t = i / args.packs;
+  var sum = Pack();
   for (var b = 0u; b < args.B; b++) {
     let token = load_tokens(b * args.T + t);
     if (token >= 0 && token < i32(args.V)) { sum += load_dout(b * args.count + i); }

@@ -1,5 +1,6 @@
 import type { Ops } from "../ops.ts";
-import { u32 } from "./kernel_arguments.ts";
+import { type Operand, u32 } from "./kernel_arguments.ts";
+import { type Packs, packsOf } from "./packs.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
 const threads = 256;
@@ -8,12 +9,22 @@ const mostRuns = 1024;
 /** See `Ops.gradNorm`. */
 export function gradNorm(runtime: WebgpuRuntime, { grad, norm }: Parameters<Ops["gradNorm"]>[0]): void {
   const runs = Math.min(mostRuns, Math.max(1, Math.ceil(grad.size / (16 * threads))));
-  const constants = (isLast: boolean) => ({ THREADS: threads, IS_LAST: isLast });
-  const kernel = { file: "grad_norm", uses: ["reduce"] };
   runtime.withScratch(runs, "f32", (partials) => {
-    const squares = { reads: { x: grad }, writes: { out: partials }, numbers: { count: u32(grad.size) } };
-    runtime.launch({ ...kernel, constants: constants(false) }, { groups: runs, ...squares });
-    const root = { reads: { x: partials }, writes: { out: norm }, numbers: { count: u32(runs) } };
-    runtime.launch({ ...kernel, constants: constants(true) }, { groups: 1, ...root });
+    const launch = (isLast: boolean, packs: Packs, x: Operand, count: number, out: Operand) =>
+      runtime.launch(
+        {
+          file: "grad_norm",
+          uses: [packs.file, "reduce"],
+          constants: { THREADS: threads, LANES: threads, IS_LAST: isLast },
+        },
+        {
+          groups: isLast ? 1 : runs,
+          reads: { x: packs.of(x) },
+          writes: { out },
+          numbers: { packs: u32(count / packs.width) },
+        },
+      );
+    launch(false, packsOf([grad.size], [grad]), grad, grad.size, partials);
+    launch(true, packsOf([runs], [partials]), partials, runs, norm);
   });
 }

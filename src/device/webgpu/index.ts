@@ -1,10 +1,11 @@
 import { DeviceError, UnsupportedError } from "../../errors.ts";
 import { bytesPerElement, type DType, type Storage, type Tensor } from "../../tensor.ts";
-import { type Capabilities, Device } from "../device.ts";
+import { type Capabilities, Device, type Recording } from "../device.ts";
 import { copy } from "./copy.ts";
-import { findGpu, type Gpu } from "./dawn.ts";
+import { findGpu } from "./dawn.ts";
 import type { GpuStorage } from "./memory.ts";
 import { webgpuOps } from "./ops.ts";
+import { WebgpuRecording } from "./recording.ts";
 import { WebgpuRuntime } from "./runtime.ts";
 import { type Tier, tierFeatures, tiers } from "./tier.ts";
 
@@ -30,38 +31,84 @@ const optionalFeatures = ["timestamp-query"] as const;
 export interface WebgpuOptions {
   /** The highest tier to use; the GPU's highest if left out. */
   readonly tier?: Tier;
+  /** Whether to refuse a GPU in software, as SwiftShader is; default false. */
+  readonly onlyHardware?: boolean;
+  /**
+   * Another library's device, to share its buffers; a new one if left out. It is never destroyed, and must have been made
+   * with the features and limits that `deviceDescriptor` names, or with fewer: then with a lower tier, and with less memory.
+   */
+  readonly device?: GPUDevice;
 }
 
 /**
- * Opens a GPU through WebGPU: in Node through Dawn, in a page through the browser.
+ * Opens a GPU through WebGPU: in Node through Dawn, in a page through the browser; or shares a device that is open.
  * @throws UnsupportedError if there is no WebGPU here, no GPU behind it, or if it has not the tier asked for
  */
-export async function openWebgpuDevice({ tier: wanted }: WebgpuOptions = {}): Promise<WebgpuDevice> {
+export async function openWebgpuDevice({ device: theirs, ...options }: WebgpuOptions = {}): Promise<WebgpuDevice> {
+  if (theirs) {
+    const tier = chooseTier(theirs.features, options.tier);
+    return new WebgpuDevice({ device: theirs, info: theirs.adapterInfo, tier, isShared: true });
+  }
   const gpu = await findGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     const fix = "Install the driver of a GPU, with Vulkan, Metal or Direct3D 12.";
     throw new UnsupportedError("openDevice", "WebGPU must find a GPU", "no adapter", fix);
   }
-  const tier = wanted ?? [...tiers].reverse().find((candidate) => missing(adapter, candidate).length === 0)!;
-  const lacks = missing(adapter, tier);
-  if (lacks.length > 0) {
-    const fix = "Leave the tier out to use the GPU's highest.";
-    throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${lacks.join(", ")}`, fix);
+  const { info } = adapter;
+  if (options.onlyHardware && info.isFallbackAdapter) {
+    const fix = 'Ask for "webgpu" by name to use it.';
+    throw new UnsupportedError("openDevice", "the GPU must be one in hardware", nameOf(info), fix);
   }
-  const optional = optionalFeatures.filter((name) => adapter.features.has(name));
-  const requiredFeatures = [...tierFeatures[tier], ...optional] as GPUFeatureName[];
-  const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
+  const tier = chooseTier(adapter.features, options.tier);
   try {
-    const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
-    return new WebgpuDevice({ gpu, adapter, device, tier });
+    const device = await adapter.requestDevice(deviceDescriptor(adapter, { tier }));
+    return new WebgpuDevice({ device, info, tier });
   } catch (error) {
     throw new DeviceError("requestDevice", "refused", error instanceof Error ? error.message : String(error));
   }
 }
 
-function missing({ features }: GPUAdapter, tier: Tier): string[] {
-  return tierFeatures[tier].filter((name) => !features.has(name));
+/**
+ * What `adapter.requestDevice` is to be asked for, by whoever makes a device that is shared: the features of the tier and
+ * the limits of the GPU that decide how large tensors may be and which kernels run.
+ * @throws UnsupportedError if the adapter has not the tier
+ */
+export function deviceDescriptor(
+  { features, limits }: GPUAdapter,
+  { tier }: Pick<WebgpuOptions, "tier"> = {},
+): Required<Pick<GPUDeviceDescriptor, "requiredFeatures" | "requiredLimits">> {
+  const optional = optionalFeatures.filter((name) => features.has(name));
+  return {
+    requiredFeatures: [...tierFeatures[chooseTier(features, tier)], ...optional] as GPUFeatureName[],
+    requiredLimits: Object.fromEntries(wantedLimits.map((name) => [name, limits[name]])),
+  };
+}
+
+/** The tier asked for, else the highest. @throws UnsupportedError if the features are not there */
+function chooseTier(features: GPUSupportedFeatures, wanted: Tier | undefined): Tier {
+  if (wanted !== undefined && !tiers.includes(wanted)) {
+    const known = tiers.map((tier) => `"${tier}"`).join(", ");
+    throw new UnsupportedError("openDevice", `a tier is one of ${known}`, `"${wanted}"`);
+  }
+  const missing = (tier: Tier) => tierFeatures[tier].filter((name) => !features.has(name));
+  const tier = wanted ?? [...tiers].reverse().find((candidate) => missing(candidate).length === 0)!;
+  const lacks = missing(tier);
+  if (lacks.length === 0) return tier;
+  const fix = "Leave the tier out to use the GPU's highest.";
+  throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${lacks.join(", ")}`, fix);
+}
+
+function nameOf({ description, device, vendor, architecture, isFallbackAdapter }: GPUAdapterInfo): string {
+  const facts = [description || device, vendor, architecture, isFallbackAdapter ? "in software" : ""];
+  return facts.filter((fact) => fact !== "").join(", ") || "a GPU that the browser does not name";
+}
+
+interface WebgpuDeviceParts {
+  readonly device: GPUDevice;
+  readonly info: GPUAdapterInfo;
+  readonly tier: Tier;
+  readonly isShared?: boolean;
 }
 
 /** Tensors in buffers of a GPU, ops as compute shaders in one queue. Opened by `openWebgpuDevice`. */
@@ -69,17 +116,13 @@ export class WebgpuDevice extends Device {
   readonly description: string;
   readonly capabilities: Capabilities;
   readonly #runtime: WebgpuRuntime;
-  /** Dawn ends with it, and Node does not while it is referenced. */
-  #gpu: Gpu | null;
+  #isDisposed = false;
 
-  constructor({ gpu, adapter, device, tier }: { gpu: Gpu; adapter: GPUAdapter; device: GPUDevice; tier: Tier }) {
-    const runtime = new WebgpuRuntime(device, tier);
+  constructor({ device, info, tier, isShared = false }: WebgpuDeviceParts) {
+    const runtime = new WebgpuRuntime(device, tier, { isShared });
     super(webgpuOps(runtime));
     this.#runtime = runtime;
-    this.#gpu = gpu;
-    const { description, vendor, architecture, device: name } = adapter.info;
-    const facts = [description || name, vendor, architecture].filter((fact) => fact !== "");
-    this.description = `webgpu (${facts.join(", ") || "a GPU that the browser does not name"}; ${tierNames[tier]})`;
+    this.description = `webgpu (${nameOf(info)}; ${tierNames[tier]})`;
     this.capabilities = {
       floatTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
       maxTensorBytes: runtime.memory.maxBytes,
@@ -144,6 +187,10 @@ export class WebgpuDevice extends Device {
     return this.#runtime.idle();
   }
 
+  override record(run: () => void): Recording {
+    return new WebgpuRecording(this.#runtime, run);
+  }
+
   override time(run: () => void): Promise<number> {
     return this.#runtime.hasTimers ? this.#runtime.time(run) : super.time(run);
   }
@@ -156,10 +203,19 @@ export class WebgpuDevice extends Device {
     return this.#runtime.profile(run);
   }
 
+  /**
+   * Submits all ops that are enqueued: whoever shares the GPUDevice calls it before he submits work that reads or
+   * overwrites a tensor's buffer.
+   */
+  flush(): void {
+    this.#runtime.mustWork();
+    this.#runtime.flush();
+  }
+
   override dispose(): void {
-    if (!this.#gpu) return;
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
     this.#runtime.dispose(new DeviceError("device", "disposed", "the WebGPU device was disposed of"));
-    this.#gpu = null;
   }
 }
 

@@ -76,7 +76,7 @@ export interface KernelArguments {
 export interface BoundArguments {
   /** WGSL that declares what the kernel is called with; the same text means the same pipeline. */
   readonly declarations: string;
-  readonly buffers: readonly { readonly buffer: GPUBuffer; readonly isWritten: boolean }[];
+  readonly buffers: readonly { readonly buffer: GPUBuffer; readonly isWritten: boolean; readonly type: string }[];
   /** The uniform block. */
   readonly block: ArrayBuffer;
 }

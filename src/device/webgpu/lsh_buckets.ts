@@ -1,20 +1,50 @@
 import type { Ops } from "../ops.ts";
-import { u32 } from "./kernel_arguments.ts";
+import { type Operand, u32 } from "./kernel_arguments.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
 
+/** Also the rows of a tile. */
 const threads = 64;
+const constants = { THREADS: threads };
+const uses = ["lsh_buckets_project"];
+
+type Args = Parameters<Ops["lshBuckets"]>[0];
 
 /** See `Ops.lshBuckets`. */
-export function lshBuckets(runtime: WebgpuRuntime, { x, rotations, out }: Parameters<Ops["lshBuckets"]>[0]): void {
+export function lshBuckets(runtime: WebgpuRuntime, args: Args): void {
+  const { x, rotations, moments, firstPosition = 0, out } = args;
   const [B, T, H, D] = x.shape as [number, number, number, number];
+  const half = rotations.shape[2]!;
   const tiles = Math.ceil(T / threads);
-  runtime.launch(
-    { file: "lsh_buckets", constants: { THREADS: threads } },
-    {
-      groups: B * H * tiles,
-      reads: { x, rotations },
-      writes: { out },
-      numbers: { B: u32(B), T: u32(T), H: u32(H), D: u32(D), half: u32(rotations.shape[2]!), tiles: u32(tiles) },
-    },
-  );
+  const groups = B * H * tiles;
+  if (groups === 0) return;
+  const numbers = { B: u32(B), T: u32(T), H: u32(H), D: u32(D), half: u32(half), tiles: u32(tiles) };
+  const first = u32(firstPosition);
+  const hash = (records: Operand | null) =>
+    runtime.launch(
+      { file: "lsh_buckets", uses, constants },
+      { groups, reads: { x, rotations, records }, writes: { out }, numbers: { ...numbers, firstPosition: first } },
+    );
+  if (!moments) {
+    hash(null);
+    return;
+  }
+  runtime.withScratch(2 * groups * half, "f32", (records) => {
+    runtime.launch(
+      { file: "lsh_buckets_moments", uses, constants },
+      { groups, reads: { x, rotations }, writes: { records }, numbers },
+    );
+    const count = B * H * half;
+    runtime.launch(
+      { file: "lsh_buckets_merge", constants },
+      {
+        groups: Math.ceil(count / threads),
+        writes: { records, moments },
+        numbers: {
+          ...{ count: u32(count), T: u32(T), half: u32(half), tiles: u32(tiles) },
+          ...{ tileRows: u32(threads), firstPosition: first },
+        },
+      },
+    );
+    hash(records);
+  });
 }

@@ -1,11 +1,13 @@
-// lshBuckets: bucket = argmax of [x R; -x R], the lowest index on a tie.
-// Inputs:  x [B,T,H,D] strided; rotations [H,D,half]. Output: out i32 [B,T,H].
-// Numbers: B, T, H, D, half (buckets / 2), tiles (ceil(T / THREADS)).
-// Grid:    B * H * tiles workgroups; a thread owns a row, and its neighbours read the same rotations.
-// Set by the launcher: THREADS.
-// Numerics: f32, summed in the order of D; COLUMNS rotations at a time, so that x is read half / COLUMNS times.
+// lshBuckets: bucket = argmax of [x R; -x R], the lowest index on a tie; with records, of standardised projections.
+// Inputs:  x [B,T,H,D] strided; rotations [H,D,half]; records [B,H,tiles,half,2] or null: mean and sum of squared
+//          deviations of all rows before each tile. Output: out i32 [B,T,H].
+// Numbers: B, T, H, D, half (buckets / 2), tiles (ceil(T / THREADS)), first_position (rows before x).
+// Grid:    B * H * tiles workgroups; a thread owns a row, and its neighbours read the same rotations. To standardise, a
+//          thread walks the tile's rows for a column (Welford, Technometrics 4, 1962).
+// Set by the launcher: THREADS. Uses lsh_buckets_project.
+// Numerics: f32; COLUMNS rotations at a time, so that x is read half / COLUMNS times.
 // Paper:   Reformer, arXiv 2001.04451.
-const COLUMNS = 4u;
+const LEAST_VARIANCE = 1e-12;
 
 @compute @workgroup_size(THREADS)
 fn lsh_buckets(
@@ -14,31 +16,51 @@ fn lsh_buckets(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let group = workgroup_number(id, groups);
-  let t = group % args.tiles * THREADS + lane;
+  let begin = group % args.tiles * THREADS;
   let h = group / args.tiles % args.H;
   let b = group / args.tiles / args.H;
-  if (t >= args.T || b >= args.B) { return; }
-  let row = row_x(b, t, h);
-  let rotations = h * args.D * args.half;
+  if (b >= args.B) { return; }
+  let t = begin + lane;
+  // A thread beyond the last row computes the last one again, for all must meet at the barriers.
+  let row = row_x(b, min(t, args.T - 1u), h);
   var best = -1.0;
   var bucket = 0u;
   for (var first = 0u; first < args.half; first += COLUMNS) {
-    var sums = vec4<f32>();
     let own = min(COLUMNS, args.half - first);
-    for (var d = 0u; d < args.D; d++) {
-      let value = load_x(row + d);
-      let place = rotations + d * args.half + first;
-      for (var c = 0u; c < own; c++) { sums[c] += value * load_rotations(place + c); }
+    var scores = project(row, h, first);
+    if (HAS_RECORDS) {
+      put_row(lane, scores);
+      workgroupBarrier();  // guards the tile: all projections are written
+      if (lane < own) {
+        standardise(lane, min(THREADS, args.T - begin), begin, (group * args.half + first + lane) * 2u);
+      }
+      workgroupBarrier();  // guards the tile: all are standardised
+      scores = row_of_tile(lane);
+      workgroupBarrier();  // guards the tile: all have been read
     }
     for (var c = 0u; c < own; c++) {
       // Of equals the lowest index wins: the half of the positive sums comes first.
-      let size = abs(sums[c]);
-      let index = first + c + select(0u, args.half, sums[c] < 0.0);
+      let size = abs(scores[c]);
+      let index = first + c + select(0u, args.half, scores[c] < 0.0);
       if (size > best || (size == best && index < bucket)) {
         best = size;
         bucket = index;
       }
     }
   }
-  store_out((b * args.T + t) * args.H + h, i32(bucket));
+  if (t < args.T) { store_out((b * args.T + t) * args.H + h, i32(bucket)); }
+}
+
+/** One column of the tile. @param begin the tile's first row @param record where the moments before it stand */
+fn standardise(column: u32, rows: u32, begin: u32, record: u32) {
+  var mean = load_records(record);
+  var squares = load_records(record + 1u);
+  for (var i = 0u; i < rows; i++) {
+    let count = f32(args.first_position + begin + i + 1u);
+    let value = tile[i * COLUMNS + column];
+    let delta = value - mean;
+    mean += delta / count;
+    squares += delta * (value - mean);
+    tile[i * COLUMNS + column] = (value - mean) / sqrt(max(squares / count, LEAST_VARIANCE));
+  }
 }

@@ -3,13 +3,16 @@ import type { Storage } from "../../tensor.ts";
 /** Device memory of a tensor, or of an op's scratch. */
 export interface GpuStorage extends Storage {
   readonly buffer: GPUBuffer;
+  /** Somebody else's: never given out to another tensor, and not ours to destroy. */
+  readonly isBorrowed?: boolean;
 }
 
 /** Values of GPUBufferUsage and GPUMapMode, which Node has no globals for. */
 export const usage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, uniform: 0x40, storage: 0x80 } as const;
 export const mapModeRead = 1;
 
-const storageUsage = usage.storage | usage.copySource | usage.copyTarget;
+/** What buffers of tensors are used for. */
+export const storageUsage = usage.storage | usage.copySource | usage.copyTarget;
 const smallestBytes = 256;
 /** Elements are counted in 32 bits, and some drivers count bytes so. */
 const mostBytes = 2 ** 31 - 4;
@@ -27,6 +30,7 @@ export class GpuMemory {
   readonly maxBytes: number;
   readonly #device: GPUDevice;
   readonly #flush: () => void;
+  readonly #made = new Set<GPUBuffer>();
   readonly #idle = new Map<number, GPUBuffer[]>();
   #idleBytes = 0;
 
@@ -40,14 +44,17 @@ export class GpuMemory {
 
   allocate(bytes: number): GpuStorage {
     const size = this.#sizeOf(bytes);
-    const buffer = this.#idle.get(size)?.pop();
-    if (buffer) this.#idleBytes -= size;
+    const known = this.#idle.get(size)?.pop();
+    if (known) this.#idleBytes -= size;
+    const buffer = known ?? this.#device.createBuffer({ size, usage: storageUsage });
+    this.#made.add(buffer);
     this.bytes += size;
     this.peakBytes = Math.max(this.peakBytes, this.bytes);
-    return { buffer: buffer ?? this.#device.createBuffer({ size, usage: storageUsage }), bytes };
+    return { buffer, bytes };
   }
 
-  release({ buffer, bytes }: GpuStorage): void {
+  release({ buffer, bytes, isBorrowed }: GpuStorage): void {
+    if (isBorrowed) return;
     const size = this.#sizeOf(bytes);
     this.bytes -= size;
     const others = this.#idle.get(size);
@@ -57,6 +64,13 @@ export class GpuMemory {
     if (this.#idleBytes > Math.max(idleBytesKept, this.bytes)) this.#trim();
   }
 
+  /** Destroys all buffers, those in use too. */
+  dispose(): void {
+    for (const buffer of this.#made) buffer.destroy();
+    this.#made.clear();
+    this.#idle.clear();
+  }
+
   #sizeOf(bytes: number): number {
     return Math.max(bytes, Math.min(sizeClass(bytes), this.maxBytes));
   }
@@ -64,7 +78,10 @@ export class GpuMemory {
   /** Destroys all idle buffers. */
   #trim(): void {
     this.#flush();
-    for (const buffer of [...this.#idle.values()].flat()) buffer.destroy();
+    for (const buffer of [...this.#idle.values()].flat()) {
+      buffer.destroy();
+      this.#made.delete(buffer);
+    }
     this.#idle.clear();
     this.#idleBytes = 0;
   }

@@ -111,7 +111,7 @@ const fewestLargeTiles = 64;
 
 /** The largest tiles that the GPU's workgroups have memory for; see product_matrices.wgsl. */
 function matrixTiles(runtime: WebgpuRuntime, { K, a, b }: Pick<Product, "K" | "a" | "b">) {
-  const large = { TILE_M: 128, TILE_N: 128, GROUPS_M: 2, GROUPS_N: 2, BUFFERS: 2 };
+  const large = { TILE_M: 128, TILE_N: 128, GROUPS_M: 4, GROUPS_N: 2, BUFFERS: 2 };
   const small = { TILE_M: 128, TILE_N: 64, GROUPS_M: 2, GROUPS_N: 2, BUFFERS: 1 };
   const largeBytes = 40_960;
   const tiles = runtime.limits.maxComputeWorkgroupStorageSize >= largeBytes ? large : small;

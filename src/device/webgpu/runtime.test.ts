@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openWebgpuOrSay } from "../../../test/swiftShader.ts";
 import { DeviceError, KernelCompileError } from "../../errors.ts";
-import { findGpu, type Gpu } from "./dawn.ts";
+import { findGpu } from "./dawn.ts";
 import { openWebgpuDevice } from "./index.ts";
 import { u32 } from "./kernel_arguments.ts";
 import { WebgpuRuntime } from "./runtime.ts";
@@ -48,6 +48,45 @@ describe.skipIf(!device)("the WebGPU device", () => {
     expect(device!.memory.bytes).toBe(before);
   });
 
+  it("repeats what it recorded, with scratch of the recording's own", async () => {
+    const before = device!.memory.bytes;
+    // Long enough for column sums by way of scratch.
+    const [x, sums] = [device!.tensor(new Float32Array(300 * 4).fill(1), [300, 4]), device!.zeros([4, 4])];
+    const dBias = device!.zeros([4]);
+    const recording = device!.record(() => device!.ops.linearBackwardWeight({ x, dout: x, dw: sums, dBias }));
+    recording.replay();
+    // Of the size of what the first replay used: written over by the next ones if it were the same.
+    const others = Array.from({ length: 4 }, () => device!.tensor(new Float32Array(40).fill(7), [40]));
+    for (let n = 0; n < 2; n++) recording.replay();
+    expect([...(await dBias.read())]).toEqual([900, 900, 900, 900]);
+    for (const other of others) expect(new Set(await other.read())).toEqual(new Set([7]));
+    recording.dispose();
+    expect(() => recording.replay()).toThrow("must not be disposed");
+    for (const tensor of [x, sums, dBias, ...others]) tensor.dispose();
+    expect(device!.memory.bytes).toBe(before);
+  });
+
+  it("times work, and names each op of a profile", async () => {
+    const x = device!.zeros([4096]);
+    const add = () => device!.ops.add({ x, y: x, out: x });
+    expect(await device!.time(add)).toBeGreaterThan(0);
+    const profile = await device!.profile(() => {
+      add();
+      device!.ops.fill({ out: x, value: 1 });
+    });
+    expect(profile.map(({ op }) => op)).toEqual(["add", "fill"]);
+    expect(Math.min(...profile.map(({ ms }) => ms))).toBeGreaterThan(0);
+    x.dispose();
+  });
+
+  it("refuses f16 where the tier has none", async () => {
+    const f32Device = await openWebgpuDevice({ tier: "f32" });
+    const half = f32Device.empty([4], "f16");
+    expect(() => f32Device.ops.cast({ x: f32Device.zeros([4]), out: half })).toThrow('f16 needs the tier "subgroups"');
+    await f32Device.synchronize();
+    f32Device.dispose();
+  });
+
   it("refuses a tensor beyond what a binding holds", () => {
     expect(() => device!.empty([device!.capabilities.maxTensorBytes])).toThrow(/holds tensors of up to/);
   });
@@ -64,17 +103,12 @@ describe.skipIf(!device)("the WebGPU device", () => {
 });
 
 describe.skipIf(!device)("the WebGPU runtime", () => {
-  let gpu: Gpu | null;
   let runtime: WebgpuRuntime;
   beforeAll(async () => {
-    gpu = await findGpu();
-    const adapter = await gpu.requestAdapter();
+    const adapter = await (await findGpu()).requestAdapter();
     runtime = new WebgpuRuntime(await adapter!.requestDevice(), "f32");
   });
-  afterAll(() => {
-    runtime.dispose(new DeviceError("device", "disposed", "the test is over"));
-    gpu = null;
-  });
+  afterAll(() => runtime.dispose(new DeviceError("device", "disposed", "the test is over")));
 
   it("says which kernel did not compile, and not what came of it", async () => {
     const out = { storage: runtime.allocate(4), dtype: "u32", strides: [1], offset: 0 } as const;

@@ -3,6 +3,7 @@ import { bytesPerElement, type DType } from "../../tensor.ts";
 import { wgsl } from "./generated/wgsl.ts";
 import { bindArguments, type KernelArguments, type Operand } from "./kernel_arguments.ts";
 import { GpuMemory, type GpuStorage, mapModeRead, usage } from "./memory.ts";
+import type { Capture } from "./recording.ts";
 import { type Tier, tierEnables } from "./tier.ts";
 import { Timestamps } from "./timestamps.ts";
 import { unroll } from "./unroll.ts";
@@ -20,6 +21,14 @@ export interface KernelRequest {
 
 export interface Launch extends KernelArguments {
   /** Workgroups, in a row; `workgroup_number` of the prelude counts them. */
+  readonly groups: number;
+}
+
+/** A launch with its operands bound: may be enqueued any number of times. */
+export interface Prepared {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly block: Uint8Array;
   readonly groups: number;
 }
 
@@ -53,26 +62,36 @@ export class WebgpuRuntime {
   readonly #checks = new Set<Promise<void>>();
   readonly #timestamps: Timestamps | null;
   #profile: { op: string; start: number; end: number }[] | null = null;
+  #capture: Capture | null = null;
   #launches = 0;
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #failure: Error | undefined;
 
-  /** @param tier what the kernels may use; the device has its features */
+  readonly #isShared: boolean;
+  readonly #onError: (event: Event) => void;
+
+  /**
+   * @param tier what the kernels may use; the device has its features
+   * @param isShared whether others use the device too: it outlives this, and errors that nobody catches are told to all
+   */
   constructor(
     device: GPUDevice,
     readonly tier: Tier,
+    { isShared = false }: { isShared?: boolean } = {},
   ) {
+    this.#isShared = isShared;
     this.#device = device;
     this.memory = new GpuMemory(device, () => this.flush());
     this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
     this.#timestamps = device.features.has("timestamp-query") ? new Timestamps(device) : null;
-    device.addEventListener("uncapturederror", (event) => {
-      event.preventDefault();
+    this.#onError = (event) => {
+      if (!isShared) event.preventDefault();
       // After the checks: what a kernel that did not compile brings about says less than its own error.
       const error = deviceError((event as GPUUncapturedErrorEvent).error);
       this.#check(Promise.all(this.#checks).then(() => this.fail(error)));
-    });
+    };
+    device.addEventListener("uncapturederror", this.#onError);
     device.lost.then(({ reason, message }) => {
       this.fail(new DeviceError("device", `lost: ${reason}`, message || "the device is lost; open it again"));
     });
@@ -85,12 +104,12 @@ export class WebgpuRuntime {
 
   /** Enqueues one kernel. */
   launch(request: KernelRequest, { groups, ...given }: Launch): void {
-    this.mustWork();
     if (groups === 0) return;
     const { declarations, buffers, block } = bindArguments(given);
+    if (this.tier === "f32" && buffers.some(({ type }) => type.includes("f16"))) {
+      throw new UnsupportedError(request.file, 'f16 needs the tier "subgroups" or "matrices"', "f32", "Use f32.");
+    }
     const { pipeline, layout } = this.#kernel(request, declarations, buffers);
-    if (this.#launches === launchesPerSubmit) this.flush();
-    this.#blocks.set(new Uint8Array(block), this.#launches * argumentBytes);
     const bindGroup = this.#device.createBindGroup({
       layout,
       entries: [
@@ -98,12 +117,31 @@ export class WebgpuRuntime {
         ...buffers.map(({ buffer }, n) => ({ binding: n + 1, resource: { buffer } })),
       ],
     });
+    const prepared = { pipeline, bindGroup, block: new Uint8Array(block), groups };
+    this.#capture?.launches.push(prepared);
+    this.enqueue(prepared);
+  }
+
+  enqueue({ pipeline, bindGroup, block, groups }: Prepared): void {
+    this.mustWork();
+    if (this.#launches === launchesPerSubmit) this.flush();
+    this.#blocks.set(block, this.#launches * argumentBytes);
     this.#pass ??= this.#commands().beginComputePass();
     this.#pass.setPipeline(pipeline);
     this.#pass.setBindGroup(0, bindGroup, [this.#launches * argumentBytes]);
     const rows = Math.ceil(groups / mostGroupsPerDimension);
     this.#pass.dispatchWorkgroups(Math.ceil(groups / rows), rows);
     this.#launches++;
+  }
+
+  /** Runs `run`, whose launches and scratch are the capture's. */
+  capture(capture: Capture, run: () => void): void {
+    this.#capture = capture;
+    try {
+      run();
+    } finally {
+      this.#capture = null;
+    }
   }
 
   /** Submits all that is enqueued. */
@@ -138,7 +176,8 @@ export class WebgpuRuntime {
       launch();
       return;
     }
-    const start = this.#profile.at(-1)?.end ?? this.#mark();
+    // Not the end of the op before: the GPU may have waited for the host between them.
+    const start = this.#mark();
     launch();
     this.#profile.push({ op, start, end: this.#mark() });
   }
@@ -224,11 +263,12 @@ export class WebgpuRuntime {
 
   /** Runs `use` with memory that is its own until it returns, contents undefined: work runs in order. */
   withScratch(count: number, dtype: DType | "u32", use: (scratch: Operand) => void): void {
-    const storage = this.allocate((dtype === "u32" ? 4 : bytesPerElement[dtype]) * count);
+    const owner = this.#capture ?? this;
+    const storage = owner.allocate((dtype === "u32" ? 4 : bytesPerElement[dtype]) * count);
     try {
       use({ storage, dtype, strides: [1], offset: 0 });
     } finally {
-      this.release(storage);
+      owner.release(storage);
     }
   }
 
@@ -254,11 +294,18 @@ export class WebgpuRuntime {
     if (this.#failure) throw this.#failure;
   }
 
+  /** Makes every later call throw `reason`, and gives all memory back. */
   dispose(reason: Error): void {
     this.fail(reason);
     this.#pass = null;
     this.#encoder = null;
-    this.#device.destroy();
+    if (!this.#isShared) {
+      this.#device.destroy();
+      return;
+    }
+    this.#device.removeEventListener("uncapturederror", this.#onError);
+    this.memory.dispose();
+    for (const buffer of [this.#uniforms, ...[...this.#kept.values()].map(({ buffer }) => buffer)]) buffer.destroy();
   }
 
   #commands(): GPUCommandEncoder {

@@ -1,17 +1,17 @@
 // Where the time of a training step goes on the GPU: milliseconds and calls of each op, launched one by one; then the same
 // step as it runs in training, recorded: from an idle device to the losses on the host.
 //
-//   node bench/cuda/profile_step.mjs [attention=hash(16)] [T=16384] [tokens=32768]
+//   node bench/profile_step.mjs [attention=hash(16)] [T=16384] [tokens=32768] [device=cuda]
 
-import { ModelParameters, modelPresets, parseModelConfig, TrainStep } from "../../dist/gpt/index.js";
-import { openDevice } from "../../dist/index.js";
+import { ModelParameters, modelPresets, parseModelConfig, TrainStep } from "../dist/gpt/index.js";
+import { openDevice } from "../dist/index.js";
 
-const [attention = "hash(16)", length = "16384", tokens = "32768"] = process.argv.slice(2);
+const [attention = "hash(16)", length = "16384", tokens = "32768", deviceName = "cuda"] = process.argv.slice(2);
 const context = Number(length);
 const batch = Number(tokens) / context;
 const config = parseModelConfig({ ...modelPresets["paper-124m"], context, attention });
 
-const device = await openDevice("cuda");
+const device = await openDevice(deviceName);
 const record = device.record.bind(device);
 // Recorded launches are not seen one by one.
 let isRecorded = false;
