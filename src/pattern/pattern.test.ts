@@ -216,7 +216,7 @@ test.each(Object.entries(makers))("%s: its staircases show exactly the pairs of 
 async function readStaircase(staircase: Staircase, { B, H, Hk }: { B: number; H: number; Hk: number }) {
   const heads = { qRows: H, kRows: Hk, lo: H, hi: H, qLo: H, qHi: H };
   const arrays: Record<string, number[][]> = {};
-  for (const name of Object.keys(heads) as (keyof Staircase)[]) {
+  for (const name of Object.keys(heads) as (keyof typeof heads)[]) {
     const tensor = staircase[name];
     const values = await tensor?.read();
     arrays[name] = Array.from({ length: B * heads[name] }, (_, n) => {

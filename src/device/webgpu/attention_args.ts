@@ -1,7 +1,7 @@
 import type { Staircase } from "../../staircase/staircase.ts";
 import type { Tensor } from "../../tensor.ts";
 import type { Ops } from "../ops.ts";
-import { blocks, f32, type NumberField, type Operand, u32 } from "./kernel_arguments.ts";
+import { blocks, f32, type MaybeOperand, type NumberField, type Operand, quads, u32 } from "./kernel_arguments.ts";
 import type { KernelRequest, WebgpuRuntime } from "./runtime.ts";
 
 export type AttentionKernel = "attention_forward" | "attention_backward_queries" | "attention_backward_keys";
@@ -12,40 +12,58 @@ export interface AttentionForm {
   /** Rows that a workgroup owns. */
   readonly tile: number;
   /** How it reads rows of q, k, v and dout. */
-  readonly rows: (tensor: Tensor) => Operand;
+  readonly rows: (tensor: Tensor) => MaybeOperand;
 }
 
-/** Beyond, a subgroup's matrices do not fit into its registers, nor its tiles into workgroup memory. */
+/** Beyond, a subgroup's matrices do not fit into its registers. */
 const mostFeaturesOfMatrices = 128;
 const side = 16;
 const subgroups = 4;
-/** Features of a chunk of attention_tile.wgsl. */
-const chunk = 32;
+const lanes = 32;
+/** Rows of a tile, and features of a span, of attention_tile.wgsl. */
+const tile = 64;
+/** Workgroup memory that its longer chunks take; every GPU has 16 KiB. */
+const longChunkBytes = 17 * 1024;
 
 /**
- * The form of a kernel for these rows: by subgroup matrices where the GPU has them, for f16 up to D = 128; else the one
- * for all types, sizes and GPUs.
+ * The form of a kernel for these rows: by subgroup matrices where they are asked for, for f16 up to D = 128 where
+ * workgroup memory holds their tiles; else the one for all types, sizes and GPUs.
  */
 export function attentionForm(
-  { tier }: WebgpuRuntime,
+  { matrixAttention, limits }: WebgpuRuntime,
   kernel: AttentionKernel,
   { dtype, shape }: Tensor,
 ): AttentionForm {
   const D = shape[3]!;
-  if (tier === "matrices" && dtype === "f16" && D <= mostFeaturesOfMatrices) return matrixForm(kernel, D);
-  const constants = { CHUNKS: Math.ceil(D / chunk) };
-  return { request: { file: kernel, uses: ["attention_tile"], constants }, tile: 32, rows: (tensor) => tensor };
+  if (matrixAttention && dtype === "f16" && D <= mostFeaturesOfMatrices) {
+    const { bytes, ...form } = matrixForm(kernel, D);
+    if (bytes <= limits.maxComputeWorkgroupStorageSize) return form;
+  }
+  const CHUNK = limits.maxComputeWorkgroupStorageSize < longChunkBytes ? 16 : 32;
+  const constants = { CHUNK, CHUNKS: Math.ceil(D / CHUNK), SPANS: Math.ceil(D / tile), PARTS: tile / CHUNK };
+  return { request: { file: kernel, uses: ["attention_tile"], constants }, tile, rows: quads };
 }
 
-/** A subgroup owns 32 rows where its registers hold their sums, else 16. */
-function matrixForm(kernel: AttentionKernel, D: number): AttentionForm {
+/** A subgroup owns 32 rows where its registers hold their sums, else 16. Sizes are those of attention_matrices.wgsl. */
+function matrixForm(kernel: AttentionKernel, D: number): AttentionForm & { readonly bytes: number } {
   const holdsTwoSums = kernel === "attention_backward_keys";
   const BLOCKS = D <= 64 && !holdsTwoSums ? 2 : 1;
-  const constants = { BLOCKS, FEATURES: Math.ceil(D / side) * side, AREAS: holdsTwoSums ? 2 : 1 };
+  const [DEPTH, COLUMNS, AREAS] = [Math.ceil(D / side), 2, holdsTwoSums ? 2 : 1];
+  const [ownRows, walkedRows] = [BLOCKS * side, COLUMNS * side];
+  const [fours, row] = [walkedRows / 4, DEPTH * 2 + 1];
+  const weightArea = ownRows * (fours + 2);
+  const constants = {
+    ...{ BLOCKS, DEPTH, COLUMNS, AREAS, PARTS: Math.ceil(DEPTH / COLUMNS) },
+    LANE_ROWS: (ownRows * fours) / lanes,
+  };
+  const tile = subgroups * ownRows;
+  const pieces = 2 * walkedRows * row + subgroups * Math.max(AREAS * weightArea, ownRows * row);
   return {
     request: { file: `${kernel}_matrices`, uses: ["attention_matrices"], constants },
-    tile: subgroups * BLOCKS * side,
+    tile,
     rows: blocks,
+    // Scores and tiles; weights; a row and bounds for each own row, numbers for each walked one; where it walks.
+    bytes: 16 * pieces + 8 * subgroups * AREAS * weightArea + 12 * tile + 8 * walkedRows + 32,
   };
 }
 

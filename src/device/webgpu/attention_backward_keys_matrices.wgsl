@@ -1,12 +1,12 @@
 // attention_backward_keys by subgroup matrices, for f16: dk and dv of attentionForward over a staircase, read by columns.
 //   p = exp(scale * q k^T - lse), ds = p * (dout v^T - delta), dv = p^T dout, dk = scale * ds^T q.
-// Inputs:  q, dout [B,Tq,H,D], k, v [B,Tk,Hk,D], strided, in pieces of 8; stats f32 [B,H,Tq,2] (see attention_delta);
+// Inputs:  q, dout [B,Tq,H,D], k, v [B,Tk,Hk,D], strided, in pieces of 8; stats f32 [B,H,Tq,2] (see attention_stats);
 //          q_rows i32 [B|1,H|1,Tq], k_rows i32 [B|1,Hk|1,Tk], null for the identity; q_lo, q_hi i32 [B|1,H|1,Tk].
 //          Outputs: dk, dv [B,Tk,Hk,D] in fours, strided.
 // Numbers: heads (B * Hk), H, Hk, Tq, Tk, D, scale, scale_log2 (scale * log2 e), tiles (ceil(Tk / TILE)).
 // Grid:    heads * tiles workgroups, the first tiles first: most queries see them. A workgroup owns a tile of keys, and
 //          walks along the queries of every head that shares them: no atomics.
-// Set by the launcher: BLOCKS, FEATURES, AREAS (2), ACCUMULATES (dk and dv are added into). Uses: attention_matrices.
+// Set by the launcher: what attention_matrices says (AREAS 2), ACCUMULATES (dk and dv are added into). Uses: attention_matrices.
 // Numerics: products of f16 summed in f32, p and ds rounded to f16; what is masked weighs 0 exactly.
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 2.
 const P = 0u;
@@ -98,15 +98,19 @@ fn attention_backward_keys_matrices(
   load_own_keys(b, hk, at);
   workgroupBarrier();  // guards the scores: the keys stand there
   var keys: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {
-    for (var depth = 0u; depth < DEPTH; depth++) { keys[block][depth] = own_at(subgroup, block, depth); }
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+      keys[block][depth] = own_at(subgroup, block, depth);
+    }
   }
   workgroupBarrier();  // guards the scores: the keys have been read
   load_own_values(b, hk, at);
   workgroupBarrier();  // guards the scores: the values stand there
   var values: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {
-    for (var depth = 0u; depth < DEPTH; depth++) { values[block][depth] = own_at(subgroup, block, depth); }
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+      values[block][depth] = own_at(subgroup, block, depth);
+    }
   }
 
   var dk: Sums;
@@ -121,7 +125,7 @@ fn attention_backward_keys_matrices(
     }
     let queries = workgroupUniformLoad(&walk);
     var bounds: array<vec2<u32>, LANE_ROWS>;
-    for (var i = 0u; i < LANE_ROWS; i++) {
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
       let m = m0 + subgroup * OWN + lane_row(at, i);
       if (m < args.Tk) { bounds[i] = vec2(u32(load_q_lo(row_q_lo(b, h) + m)), u32(load_q_hi(row_q_hi(b, h) + m))); }
     }
@@ -132,27 +136,35 @@ fn attention_backward_keys_matrices(
       workgroupBarrier();  // guards the tiles: they are loaded
 
       // Scores, and their gradients.
-      for (var column = 0u; column < COLUMNS; column++) {
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
         var products: array<Result, BLOCKS>;
-        for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
-        for (var depth = 0u; depth < DEPTH; depth++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          products[block] = Result();
+        }
+        for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
           let right = turned_at(0u, column, depth);
-          for (var block = 0u; block < BLOCKS; block++) {
+          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
             products[block] = subgroupMatrixMultiplyAccumulate(keys[block][depth], right, products[block]);
           }
         }
-        for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, P, block, column, products[block]); }
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          store_result(subgroup, P, block, column, products[block]);
+        }
       }
-      for (var column = 0u; column < COLUMNS; column++) {
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
         var products: array<Result, BLOCKS>;
-        for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
-        for (var depth = 0u; depth < DEPTH; depth++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          products[block] = Result();
+        }
+        for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
           let right = turned_at(1u, column, depth);
-          for (var block = 0u; block < BLOCKS; block++) {
+          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
             products[block] = subgroupMatrixMultiplyAccumulate(values[block][depth], right, products[block]);
           }
         }
-        for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, DS, block, column, products[block]); }
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          store_result(subgroup, DS, block, column, products[block]);
+        }
       }
       workgroupBarrier();  // guards the scores: all are written
       let place = lane_place(at);
@@ -161,7 +173,7 @@ fn attention_backward_keys_matrices(
       let delta = vec4(stats[0].y, stats[1].y, stats[2].y, stats[3].y);
       let n = vec4(n0 + place) + vec4(0u, 1u, 2u, 3u);
       let is_full = n0 >= queries.z && n0 + WALK <= queries.w;
-      for (var i = 0u; i < LANE_ROWS; i++) {
+      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
         var p = exp2(lane_scores(at, P, i) * args.scale_log2 - lse_log2);
         var ds = p * (lane_scores(at, DS, i) - delta);
         if (!is_full) {
@@ -175,22 +187,26 @@ fn attention_backward_keys_matrices(
       workgroupBarrier();  // guards the weights: all are written
 
       // Products with dout and with the queries.
-      for (var column = 0u; column < COLUMNS; column++) {
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
         var left: array<Left, BLOCKS>;
-        for (var block = 0u; block < BLOCKS; block++) { left[block] = weights_at(subgroup, P, block, column); }
-        for (var depth = 0u; depth < DEPTH; depth++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          left[block] = weights_at(subgroup, P, block, column);
+        }
+        for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
           let right = walked_at(1u, column, depth);
-          for (var block = 0u; block < BLOCKS; block++) {
+          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
             dv[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dv[block][depth]);
           }
         }
       }
-      for (var column = 0u; column < COLUMNS; column++) {
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
         var left: array<Left, BLOCKS>;
-        for (var block = 0u; block < BLOCKS; block++) { left[block] = weights_at(subgroup, DS, block, column); }
-        for (var depth = 0u; depth < DEPTH; depth++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          left[block] = weights_at(subgroup, DS, block, column);
+        }
+        for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
           let right = walked_at(0u, column, depth);
-          for (var block = 0u; block < BLOCKS; block++) {
+          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
             dk[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dk[block][depth]);
           }
         }
@@ -199,12 +215,14 @@ fn attention_backward_keys_matrices(
   }
 
   // Store.
-  for (var part = 0u; part < PARTS; part++) {
+  for (var part = 0u; part < PARTS; part++) {  // unrolled
     let d = part * WALK + lane_place(at);
     workgroupBarrier();  // guards the scores: earlier ones have been read
-    for (var column = 0u; column < COLUMNS; column++) {
-      let depth = min(part * COLUMNS + column, DEPTH - 1u);
-      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, dk[block][depth]); }
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+      const depth = min(part * COLUMNS + column, DEPTH - 1u);
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        store_result(subgroup, 0u, block, column, dk[block][depth]);
+      }
     }
     workgroupBarrier();  // guards the scores: the sums stand there
     for (var i = 0u; i < LANE_ROWS; i++) {
@@ -216,9 +234,11 @@ fn attention_backward_keys_matrices(
       store_dk(to, value);
     }
     workgroupBarrier();  // guards the scores: those of dk have been read
-    for (var column = 0u; column < COLUMNS; column++) {
-      let depth = min(part * COLUMNS + column, DEPTH - 1u);
-      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, dv[block][depth]); }
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+      const depth = min(part * COLUMNS + column, DEPTH - 1u);
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        store_result(subgroup, 0u, block, column, dv[block][depth]);
+      }
     }
     workgroupBarrier();  // guards the scores: the sums stand there
     for (var i = 0u; i < LANE_ROWS; i++) {

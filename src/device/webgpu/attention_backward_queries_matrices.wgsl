@@ -1,11 +1,11 @@
 // attention_backward_queries by subgroup matrices, for f16: dq of attentionForward over a staircase.
 //   p = exp(scale * q k^T - lse), ds = p * (dout v^T - delta), dq = scale * ds k.
-// Inputs:  q, dout [B,Tq,H,D], k, v [B,Tk,Hk,D], strided, in pieces of 8; stats f32 [B,H,Tq,2] (see attention_delta);
+// Inputs:  q, dout [B,Tq,H,D], k, v [B,Tk,Hk,D], strided, in pieces of 8; stats f32 [B,H,Tq,2] (see attention_stats);
 //          q_rows i32 [B|1,H|1,Tq], k_rows i32 [B|1,Hk|1,Tk], null for the identity; lo, hi i32 [B|1,H|1,Tq].
 //          Output: dq [B,Tq,H,D] in fours, strided.
 // Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale, scale_log2 (scale * log2 e), tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first; a workgroup owns a tile of queries: no atomics.
-// Set by the launcher: BLOCKS, FEATURES, AREAS (1), ACCUMULATES (dq is added into). Uses: attention_matrices.
+// Set by the launcher: what attention_matrices says (AREAS 1), ACCUMULATES (dq is added into). Uses: attention_matrices.
 // Numerics: products of f16 summed in f32, ds rounded to f16; what is masked weighs 0 exactly.
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 2, with dq in a kernel of its own.
 var<workgroup> rows: array<u32, TILE>;
@@ -90,15 +90,19 @@ fn attention_backward_queries_matrices(
   load_own_queries(b, h, at);
   workgroupBarrier();  // guards the scores: the queries stand there
   var queries: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {
-    for (var depth = 0u; depth < DEPTH; depth++) { queries[block][depth] = own_at(subgroup, block, depth); }
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+      queries[block][depth] = own_at(subgroup, block, depth);
+    }
   }
   workgroupBarrier();  // guards the scores: the queries have been read
   load_own_gradients(b, h, at);
   workgroupBarrier();  // guards the scores: the gradients stand there
   var gradients: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {
-    for (var depth = 0u; depth < DEPTH; depth++) { gradients[block][depth] = own_at(subgroup, block, depth); }
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+      gradients[block][depth] = own_at(subgroup, block, depth);
+    }
   }
   var stats: array<vec2<f32>, LANE_ROWS>;  // logarithm of the row's sum, to base 2, and delta
   for (var i = 0u; i < LANE_ROWS; i++) {
@@ -115,55 +119,69 @@ fn attention_backward_queries_matrices(
     workgroupBarrier();  // guards the tiles: they are loaded
 
     // Scores.
-    for (var column = 0u; column < COLUMNS; column++) {
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
       var products: array<Result, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
-      for (var depth = 0u; depth < DEPTH; depth++) {
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        products[block] = Result();
+      }
+      for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
         let right = turned_at(0u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
           products[block] = subgroupMatrixMultiplyAccumulate(queries[block][depth], right, products[block]);
         }
       }
-      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, products[block]); }
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        store_result(subgroup, 0u, block, column, products[block]);
+      }
     }
     workgroupBarrier();  // guards the scores: all are written
     var share: Share;
-    for (var i = 0u; i < LANE_ROWS; i++) {
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
       share[i] = exp2(lane_scores(at, 0u, i) * args.scale_log2 - stats[i].x);
     }
 
     // Their gradients.
     workgroupBarrier();  // guards the scores: all have been read
-    for (var column = 0u; column < COLUMNS; column++) {
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
       var products: array<Result, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
-      for (var depth = 0u; depth < DEPTH; depth++) {
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        products[block] = Result();
+      }
+      for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
         let right = turned_at(1u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
           products[block] = subgroupMatrixMultiplyAccumulate(gradients[block][depth], right, products[block]);
         }
       }
-      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, products[block]); }
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        store_result(subgroup, 0u, block, column, products[block]);
+      }
     }
     workgroupBarrier();  // guards the scores: their gradients stand there
-    for (var i = 0u; i < LANE_ROWS; i++) { share[i] *= lane_scores(at, 0u, i) - stats[i].y; }
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+      share[i] *= lane_scores(at, 0u, i) - stats[i].y;
+    }
     if (m0 < walked.z || m0 + WALK > walked.w) {
       let m = vec4(m0 + lane_place(at)) + vec4(0u, 1u, 2u, 3u);
-      for (var i = 0u; i < LANE_ROWS; i++) {
+      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
         let seen = bounds[subgroup * OWN + lane_row(at, i)];
         share[i] = select(vec4<f32>(), share[i], (m >= seen.xxxx) & (m < seen.yyyy));
       }
     }
-    for (var i = 0u; i < LANE_ROWS; i++) { store_weights(at, 0u, i, share[i]); }
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+      store_weights(at, 0u, i, share[i]);
+    }
     workgroupBarrier();  // guards the weights: all are written
 
     // Product with the keys.
-    for (var column = 0u; column < COLUMNS; column++) {
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
       var left: array<Left, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) { left[block] = weights_at(subgroup, 0u, block, column); }
-      for (var depth = 0u; depth < DEPTH; depth++) {
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        left[block] = weights_at(subgroup, 0u, block, column);
+      }
+      for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
         let right = walked_at(0u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
           dq[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dq[block][depth]);
         }
       }
@@ -171,12 +189,14 @@ fn attention_backward_queries_matrices(
   }
 
   // Store.
-  for (var part = 0u; part < PARTS; part++) {
+  for (var part = 0u; part < PARTS; part++) {  // unrolled
     let d = part * WALK + lane_place(at);
     workgroupBarrier();  // guards the scores: earlier ones have been read
-    for (var column = 0u; column < COLUMNS; column++) {
-      let depth = min(part * COLUMNS + column, DEPTH - 1u);
-      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, dq[block][depth]); }
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+      const depth = min(part * COLUMNS + column, DEPTH - 1u);
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        store_result(subgroup, 0u, block, column, dq[block][depth]);
+      }
     }
     workgroupBarrier();  // guards the scores: the sums stand there
     for (var i = 0u; i < LANE_ROWS; i++) {

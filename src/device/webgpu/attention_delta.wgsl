@@ -2,11 +2,11 @@
 // Inputs:  o, dout [B,Tq,H,D] strided. Output: delta [B,H,Tq] strided.
 // Numbers: N (B * Tq * H), T (Tq), H, D.
 // Grid:    ceil(N / ROWS) workgroups; a thread owns a row, and all load the rows together, a chunk of features at a time.
-// Workgroup memory: 2 * ROWS * STRIDE * 4 bytes.
-// Numerics: f32, in the order in which dot_chunk of attention_tile.wgsl adds: where a query sees one key, o is that key's
+// Workgroup memory: 2 * ROWS * STRIDE * 4 bytes: less than the 16 KiB that every GPU has.
+// Numerics: f32, in the order in which with_products of attention_tile.wgsl adds: where a query sees one key, o is that key's
 //          v, and dout v^T - delta is exactly 0.
 const ROWS = 64u;
-const CHUNK = 32u;
+const CHUNK = 16u;
 const STRIDE = CHUNK + 1u;  // so that threads which read a column meet different banks
 
 var<workgroup> o_tile: array<f32, ROWS * STRIDE>;
@@ -40,9 +40,7 @@ fn attention_delta(
     workgroupBarrier();  // guards the tiles: the last chunk is added up
     load_chunk(first, chunk, thread);
     workgroupBarrier();  // guards the tiles: both are loaded
-    var sum = 0.0;
-    for (var d = 0u; d < CHUNK; d++) { sum = fma(dout_tile[thread * STRIDE + d], o_tile[thread * STRIDE + d], sum); }
-    total += sum;
+    for (var d = 0u; d < CHUNK; d++) { total = fma(dout_tile[thread * STRIDE + d], o_tile[thread * STRIDE + d], total); }
   }
   let n = first + thread;
   if (n < args.N) { store_delta(row_delta(n / args.H / args.T, n % args.H) + n / args.H % args.T, total); }

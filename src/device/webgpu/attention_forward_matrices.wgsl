@@ -3,7 +3,7 @@
 //          null for the identity; lo, hi i32 [B|1,H|1,Tq]. Outputs: o [B,Tq,H,D] in fours, lse [B,H,Tq], strided.
 // Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale_log2 (scale * log2 e), minus_infinity, tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first: they see the most keys. A workgroup owns a tile of queries.
-// Set by the launcher: BLOCKS, FEATURES, AREAS (1), MERGES. Uses: attention_matrices, attention_share.
+// Set by the launcher: what attention_matrices says (AREAS 1), MERGES. Uses: attention_matrices, attention_share.
 // Numerics: products of f16 summed in f32, weights rounded to f16. Sums cannot be scaled where they are, and seldom need
 //          to be: a row's weights are relative to the largest score when its sums were last scaled, and until one would
 //          exceed 2^GROWTH they stay. What is masked weighs 0, so that a row which sees nothing gives o = 0,
@@ -86,37 +86,47 @@ fn attention_forward_matrices(
   }
   workgroupBarrier();  // guards the scores: the queries stand there
   var own: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {
-    for (var depth = 0u; depth < DEPTH; depth++) { own[block][depth] = own_at(subgroup, block, depth); }
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+      own[block][depth] = own_at(subgroup, block, depth);
+    }
   }
 
   var sums: Sums;
   var most: array<f32, LANE_ROWS>;
   var total: array<f32, LANE_ROWS>;  // the lane's part
-  for (var i = 0u; i < LANE_ROWS; i++) { most[i] = LOWEST; }
+  for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+    most[i] = LOWEST;
+  }
   for (var m0 = keys.x; m0 < keys.y; m0 += WALK) {
     workgroupBarrier();  // guards the tiles and, at first, the scores: products are done, the queries have been read
     load_tiles(b, hk, m0, keys.y, thread);
     workgroupBarrier();  // guards the tiles: they are loaded
 
     // Scores.
-    for (var column = 0u; column < COLUMNS; column++) {
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
       var products: array<Result, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) { products[block] = Result(); }
-      for (var depth = 0u; depth < DEPTH; depth++) {
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        products[block] = Result();
+      }
+      for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
         let right = turned_at(0u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
           products[block] = subgroupMatrixMultiplyAccumulate(own[block][depth], right, products[block]);
         }
       }
-      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, products[block]); }
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        store_result(subgroup, 0u, block, column, products[block]);
+      }
     }
     workgroupBarrier();  // guards the scores: all are written
     var share: Share;
-    for (var i = 0u; i < LANE_ROWS; i++) { share[i] = lane_scores(at, 0u, i) * args.scale_log2; }
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+      share[i] = lane_scores(at, 0u, i) * args.scale_log2;
+    }
     if (m0 < keys.z || m0 + WALK > keys.w) {
       let m = vec4(m0 + lane_place(at)) + vec4(0u, 1u, 2u, 3u);
-      for (var i = 0u; i < LANE_ROWS; i++) {
+      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
         let seen = bounds[subgroup * OWN + lane_row(at, i)];
         share[i] = select(vec4(MASKED), share[i], (m >= seen.xxxx) & (m < seen.yyyy));
       }
@@ -124,36 +134,42 @@ fn attention_forward_matrices(
 
     // Online softmax.
     var excess = MASKED;
-    for (var i = 0u; i < LANE_ROWS; i++) { excess = max(excess, largest_of_four(share[i]) - most[i]); }
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+      excess = max(excess, largest_of_four(share[i]) - most[i]);
+    }
     if (excess > GROWTH) { atomicStore(&grows, 1u); }
     if (workgroupUniformLoad(&grows) != 0u) {
       var fade: array<f32, LANE_ROWS>;
-      for (var i = 0u; i < LANE_ROWS; i++) {
+      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
         let larger = max(most[i], largest_of_row(largest_of_four(share[i])));
         fade[i] = exp2(most[i] - larger);
         most[i] = larger;
         total[i] *= fade[i];
       }
-      for (var part = 0u; part < PARTS; part++) {
-        for (var column = 0u; column < COLUMNS; column++) {
-          let depth = min(part * COLUMNS + column, DEPTH - 1u);
-          for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, sums[block][depth]); }
+      for (var part = 0u; part < PARTS; part++) {  // unrolled
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          const depth = min(part * COLUMNS + column, DEPTH - 1u);
+          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+            store_result(subgroup, 0u, block, column, sums[block][depth]);
+          }
         }
         workgroupBarrier();  // guards the scores: the sums stand there
-        for (var i = 0u; i < LANE_ROWS; i++) {
+        for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
           let place = score_at(at, 0u, i);
           scores[place] = bitcast<vec4<u32>>(bitcast<vec4<f32>>(scores[place]) * fade[i]);
         }
         workgroupBarrier();  // guards the scores: the sums are scaled
-        for (var column = 0u; column < COLUMNS; column++) {
-          let depth = min(part * COLUMNS + column, DEPTH - 1u);
-          for (var block = 0u; block < BLOCKS; block++) { sums[block][depth] = load_result(subgroup, block, column); }
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          const depth = min(part * COLUMNS + column, DEPTH - 1u);
+          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+            sums[block][depth] = load_result(subgroup, block, column);
+          }
         }
         workgroupBarrier();  // guards the scores: the sums have been read
       }
       if (thread == 0u) { atomicStore(&grows, 0u); }
     }
-    for (var i = 0u; i < LANE_ROWS; i++) {
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
       let four = exp2(share[i] - most[i]);
       total[i] += (four.x + four.y) + (four.z + four.w);
       store_weights(at, 0u, i, four);
@@ -161,12 +177,14 @@ fn attention_forward_matrices(
     workgroupBarrier();  // guards the weights: all are written
 
     // Product with the values.
-    for (var column = 0u; column < COLUMNS; column++) {
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
       var left: array<Left, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) { left[block] = weights_at(subgroup, 0u, block, column); }
-      for (var depth = 0u; depth < DEPTH; depth++) {
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        left[block] = weights_at(subgroup, 0u, block, column);
+      }
+      for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
         let right = walked_at(1u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
           sums[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, sums[block][depth]);
         }
       }
@@ -175,16 +193,18 @@ fn attention_forward_matrices(
 
   // Store.
   var results: array<RowShare, LANE_ROWS>;
-  for (var i = 0u; i < LANE_ROWS; i++) {
+  for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
     let sum = sum_of_row(total[i]);
     let row = rows[subgroup * OWN + lane_row(at, i)];
     if (row != NO_ROW) { results[i] = share_of(row_lse(b, h) + row, most[i], sum); }
   }
-  for (var part = 0u; part < PARTS; part++) {
+  for (var part = 0u; part < PARTS; part++) {  // unrolled
     workgroupBarrier();  // guards the scores: earlier ones have been read
-    for (var column = 0u; column < COLUMNS; column++) {
-      let depth = min(part * COLUMNS + column, DEPTH - 1u);
-      for (var block = 0u; block < BLOCKS; block++) { store_result(subgroup, 0u, block, column, sums[block][depth]); }
+    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+      const depth = min(part * COLUMNS + column, DEPTH - 1u);
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        store_result(subgroup, 0u, block, column, sums[block][depth]);
+      }
     }
     workgroupBarrier();  // guards the scores: the sums stand there
     let d = part * WALK + lane_place(at);
@@ -200,7 +220,7 @@ fn attention_forward_matrices(
   storageBarrier();
   workgroupBarrier();  // guards lse: all lanes of a row have read the old one
   if (lane % FOURS > 0u) { return; }
-  for (var i = 0u; i < LANE_ROWS; i++) {
+  for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
     let row = rows[subgroup * OWN + lane_row(at, i)];
     if (row != NO_ROW) { store_lse(row_lse(b, h) + row, results[i].lse); }
   }

@@ -4,7 +4,10 @@
 // for scores (own x walked) and as they are for products (own x features). No lane can see into a matrix, so scores pass
 // through workgroup memory, and come back as weights in f16, left factors again. There lane `lane` owns the four places
 // from 4 * (lane % FOURS) of the rows lane / FOURS + i * ROWS_AT_ONCE, i < LANE_ROWS, of its subgroup's.
-// Constants: BLOCKS (matrices of own rows a subgroup), FEATURES (D in whole matrices), AREAS (scores held at once).
+// Constants: BLOCKS (matrices of own rows a subgroup), DEPTH and COLUMNS (matrices along D and along a row of scores), AREAS
+// (scores held at once); PARTS (sums leave the matrices COLUMNS at a time; where DEPTH is odd, the last one twice) and
+// LANE_ROWS, which follow from them. Loops over matrices are written out: an array of matrices that is indexed by what is
+// not constant is wrong on NVIDIA's driver (580.159) and slow.
 // Workgroup memory: 16 * (2 * WALK * ROW + SUBGROUPS * AREA) + 8 * SUBGROUPS * AREAS * WEIGHT_AREA bytes.
 const SIDE = 16u;
 const LANES = 32u;
@@ -12,18 +15,14 @@ const SUBGROUPS = 4u;
 const THREADS = SUBGROUPS * LANES;
 const OWN = BLOCKS * SIDE;
 const TILE = SUBGROUPS * OWN;
-const WALK = 32u;
+const WALK = COLUMNS * SIDE;
+const FEATURES = DEPTH * SIDE;
 const NO_ROW = 0xffffffffu;
 const LOG2_E = 1.4426950408889634;
 
 /** Of 16 bytes: 8 halves. A row in workgroup memory is one longer, so that the rows of a matrix meet different banks. */
 const PIECES = FEATURES / 8u;
 const ROW = PIECES + 1u;
-/** Matrices along a row of features, and along a row of scores. */
-const DEPTH = FEATURES / SIDE;
-const COLUMNS = WALK / SIDE;
-/** Sums leave the matrices in so many parts, COLUMNS at a time; where DEPTH is odd, the last one twice. */
-const PARTS = (DEPTH + COLUMNS - 1u) / COLUMNS;
 
 /** Fours in a row of scores; two more between rows, for the banks. */
 const FOURS = WALK / 4u;
@@ -33,7 +32,6 @@ const SCORE_AREA = OWN * SCORE_ROW;
 const AREA = max(AREAS * SCORE_AREA, OWN * ROW);
 const WEIGHT_AREA = OWN * SCORE_ROW;
 const ROWS_AT_ONCE = LANES / FOURS;
-const LANE_ROWS = OWN / ROWS_AT_ONCE;
 
 alias Left = subgroup_matrix_left<f16, SIDE, SIDE>;
 alias Right = subgroup_matrix_right<f16, SIDE, SIDE>;

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { create } from "webgpu";
+import { attentionConformance } from "../../conformance/attention.ts";
 import type { ConformanceCase } from "../../conformance/case.ts";
 import { opCases } from "../../conformance/ops.ts";
 import type { FloatType } from "../../tensor.ts";
@@ -30,7 +31,8 @@ const gpu = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]) a
 async function openNull(tier: Tier, disguise = (device: GPUDevice) => device): Promise<WebgpuDevice> {
   const adapter = (await gpu.requestAdapter())!;
   const device = await adapter.requestDevice({ requiredFeatures: tierFeatures[tier] as GPUFeatureName[] });
-  return new WebgpuDevice({ info: adapter.info, tier, device: disguise(device) });
+  const matrixAttention = tier === "matrices";
+  return new WebgpuDevice({ info: adapter.info, tier, matrixAttention, device: disguise(device) });
 }
 
 /** Runs cases for what they launch: their verdicts mean nothing here. */
@@ -43,7 +45,10 @@ async function launchAll(device: WebgpuDevice, dtype: FloatType, cases: readonly
   await device.synchronize();
 }
 
-describe.each([["ops", opCases]] as const)("%s", (_, cases) => {
+describe.each([
+  ["ops", opCases, 20],
+  ["attention", attentionConformance(), 12],
+] as const)("%s", (_, cases, fewestKernels) => {
   it.each([
     ["subgroups", "f16"],
     ["matrices", "f16"],
@@ -59,7 +64,7 @@ describe.each([["ops", opCases]] as const)("%s", (_, cases) => {
     const device = await openNull("matrices", (real) => withLargeWorkgroups(real, kernels));
     await launchAll(device, "f16", cases);
     device.dispose();
-    expect(kernels.size).toBeGreaterThan(20);
+    expect(kernels.size).toBeGreaterThan(fewestKernels);
   });
 });
 
