@@ -1,6 +1,8 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { openWebgpuOrSay } from "../../../test/swiftShader.ts";
+import { openWebgpuOrSay, useSwiftShader } from "../../../test/swiftShader.ts";
 import { attentionConformance } from "../../conformance/attention.ts";
+import { findGpu } from "./dawn.ts";
+import { openWebgpuDevice } from "./index.ts";
 
 /**
  * Attention cases that share one build of the kernels: SwiftShader compiles for 6 s where a case needs another. All are
@@ -27,5 +29,15 @@ describe.skipIf(!device)(device?.description ?? "webgpu", () => {
     const verdict = await run(device!);
     expect(verdict, JSON.stringify(verdict)).toMatchObject({ pass: true });
     expect(device!.memory.bytes).toBe(bytesBefore);
+  });
+
+  it("does with the workgroup memory and buffers that every GPU has", async () => {
+    useSwiftShader();
+    const adapter = await (await findGpu()).requestAdapter();
+    const small = await openWebgpuDevice({ device: await adapter!.requestDevice() });
+    for (const { run } of attentionConformance().filter(({ name }) => /: (hash|dense), D = 24$/.test(name))) {
+      expect(await run(small)).toMatchObject({ pass: true });
+    }
+    small.dispose();
   });
 });
