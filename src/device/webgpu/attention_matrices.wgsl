@@ -7,7 +7,8 @@
 // Constants: BLOCKS (matrices of own rows a subgroup), DEPTH and COLUMNS (matrices along D and along a row of scores), AREAS
 // (scores held at once); PARTS (sums leave the matrices COLUMNS at a time; where DEPTH is odd, the last one twice) and
 // LANE_ROWS, which follow from them. Loops over matrices are written out: an array of matrices that is indexed by what is
-// not constant is wrong on NVIDIA's driver (580.159) and slow.
+// not constant is slow. Matrices that are declared within a loop are set to zero there by name (Result()): Dawn 0.6.2 on
+// NVIDIA's driver 580.159 otherwise leaves in them what the last turn did.
 // Workgroup memory: 16 * (2 * WALK * ROW + SUBGROUPS * AREA) + 8 * SUBGROUPS * AREAS * WEIGHT_AREA bytes.
 const SIDE = 16u;
 const LANES = 32u;
