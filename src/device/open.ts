@@ -8,7 +8,7 @@ import type { WebgpuOptions } from "./webgpu/index.ts";
 export const deviceNames = ["cuda", "webgpu", "cpu"] as const;
 export type DeviceName = (typeof deviceNames)[number];
 
-export interface OpenOptions extends CpuOptions, CudaOptions, WebgpuOptions {
+export interface OpenOptions extends CpuOptions, CudaOptions, Pick<WebgpuOptions, "tier" | "onlyHardware"> {
   /** Gets one line: what was opened, and what was passed over and why. */
   readonly log?: (line: string) => void;
 }
