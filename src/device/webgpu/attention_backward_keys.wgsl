@@ -96,7 +96,7 @@ fn attention_backward_keys(
       }
       for (var i = 0u; i < 4u; i++) {
         let visible = sees(n0 + 4u * x, lo[i], hi[i]);
-        p[i] = select(vec4<f32>(), exp2(p[i] * args.scale_log2 - lse_log2), visible);
+        p[i] = select(vec4<f32>(), exp2(fma(p[i], vec4(args.scale_log2), -lse_log2)), visible);
         ds[i] = select(vec4<f32>(), p[i] * (ds[i] - delta), visible);
       }
 

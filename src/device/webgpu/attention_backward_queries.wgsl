@@ -87,7 +87,7 @@ fn attention_backward_queries(
     var ds = dots(Q, h, K, hk, b, thread);
     let dp = dots(DOUT, h, V, hk, b, thread);
     for (var i = 0u; i < 4u; i++) {
-      let p = exp2(ds[i] * args.scale_log2 - lse_log2[i]);
+      let p = exp2(fma(ds[i], vec4(args.scale_log2), vec4(-lse_log2[i])));
       ds[i] = select(vec4<f32>(), p * (dp[i] - delta[i]), sees(m0 + 4u * x, lo[i], hi[i]));
     }
 
