@@ -114,11 +114,11 @@ describe("a run from the command line", () => {
 
   test("benchmarks check what they time, and keep it", async () => {
     const file = at("results/x.jsonl");
-    const sizes = ["--lengths", "96", "--heads", "2", "--rounds", "1", "--threads", "1", "--no-peer"];
+    const sizes = ["--lengths", "96", "--heads", "2", "--rounds", "1", "--threads", "1", "--peer", "none"];
     const attention = await scfa("bench", "attention", ...sizes, "--head-dimension", "16", "--json-out", file);
     expect(attention).toMatchObject({ code: 0 });
     expect(attention.out).toMatch(/hash\(16\) .* yes$/m);
-    const train = await scfa("bench", "train", ...sizes.slice(0, -1), "--head-dimension", "16", "--json-out", file);
+    const train = await scfa("bench", "train", ...sizes.slice(0, -2), "--head-dimension", "16", "--json-out", file);
     expect(train).toMatchObject({ code: 0 });
     const two = ["--lengths", "64,128", "--tokens", "128", "--patterns", "dense", "--rounds", "1", "--threads", "1"];
     const preset = await scfa("bench", "train", "--preset", "demo", ...two, "--json-out", file);
