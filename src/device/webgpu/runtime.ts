@@ -68,6 +68,8 @@ export class WebgpuRuntime {
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #failure: Error | undefined;
+  /** That there was no memory, to be told once: the device goes on. */
+  #refusal: DeviceError | undefined;
 
   readonly #isShared: boolean;
   readonly #onError: (event: Event) => void;
@@ -85,18 +87,32 @@ export class WebgpuRuntime {
     this.matrixAttention = matrixAttention;
     this.#isShared = isShared;
     this.#device = device;
-    this.memory = new GpuMemory(device, () => this.flush());
+    this.memory = new GpuMemory(device, {
+      flush: () => this.flush(),
+      check: (work) => this.#check(work),
+      onRefused: (error) => {
+        this.#refusal ??= error;
+      },
+    });
     this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
     this.#timestamps = device.features.has("timestamp-query") ? new Timestamps(device) : null;
     this.#onError = (event) => {
       if (!isShared) event.preventDefault();
-      // After the checks: what a kernel that did not compile brings about says less than its own error.
+      // After the checks: what comes of a kernel that did not compile, or of a buffer that there was no memory for, says
+      // less than their own errors.
       const error = deviceError((event as GPUUncapturedErrorEvent).error);
-      this.#check(Promise.all(this.#checks).then(() => this.fail(error)));
+      this.#check(
+        Promise.all(this.#checks).then(() => {
+          this.#refusal ??= this.memory.refusal;
+          if (!this.#refusal) this.fail(error);
+        }),
+      );
     };
     device.addEventListener("uncapturederror", this.#onError);
     device.lost.then(({ reason, message }) => {
-      this.fail(new DeviceError("device", `lost: ${reason}`, message || "the device is lost; open it again"));
+      const why = message.split("\n")[0]!.replace(/\.$/, "");
+      const detail = `the GPU and all tensors on it are lost${why && `: ${why}`}. Open the device again`;
+      this.fail(new DeviceError("device", `lost: ${reason}`, detail));
     });
   }
 
@@ -231,7 +247,7 @@ export class WebgpuRuntime {
   /** A copy of bytes, once all enqueued work has run. */
   async download({ buffer }: GpuStorage, offsetBytes: number, bytes: number): Promise<ArrayBuffer> {
     this.mustWork();
-    const staging = this.#device.createBuffer({ size: bytes, usage: usage.mapRead | usage.copyTarget });
+    const staging = this.memory.create(bytes, usage.mapRead | usage.copyTarget);
     this.#endPass();
     this.#commands().copyBufferToBuffer(buffer, offsetBytes, staging, 0, bytes);
     this.flush();
@@ -243,7 +259,7 @@ export class WebgpuRuntime {
       await this.#checked();
       throw error instanceof DeviceError ? error : deviceError(error as Error);
     } finally {
-      staging.destroy();
+      this.memory.destroy(staging);
     }
   }
 
@@ -324,6 +340,9 @@ export class WebgpuRuntime {
   async #checked(): Promise<void> {
     await Promise.all(this.#checks);
     this.mustWork();
+    const refusal = this.#refusal;
+    this.#refusal = undefined;
+    if (refusal) throw refusal;
   }
 
   #kernel(
