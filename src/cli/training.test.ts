@@ -181,5 +181,11 @@ describe("a run from the command line", () => {
     const json = await scfa("selftest", "--device", "cpu", "--threads", "1", "--filter", "gradNorm", "--json");
     expect(JSON.parse(json.out)).toMatchObject({ failed: 0 });
     expect((await scfa("selftest", "--filter", "no such case")).err).toMatch(/no case has "no such case" in its name/);
+    const cpu = ["selftest", "--device", "cpu", "--threads", "1", "--filter", "cast"];
+    const others = JSON.parse((await scfa(...cpu, "--without", "BF16", "--json")).out);
+    expect(others.outcomes.map(({ name }: { name: string }) => name)).toEqual(
+      ["f32", "f16"].map((type) => `cast: rounds to the nearest ${type}, even on a tie, and back`),
+    );
+    expect((await scfa(...cpu, "--without", "cast")).err).toMatch(/no case has "cast" in its name without "cast"/);
   });
 });
