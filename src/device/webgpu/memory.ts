@@ -27,7 +27,7 @@ interface MemoryOwner {
   /** Has calls that wait wait for this too. */
   check(work: Promise<void>): void;
   /** Gets the error of a buffer that the GPU had no memory for. */
-  onRefused(error: DeviceError): void;
+  onRefused(error: DeviceError): unknown;
 }
 
 /**

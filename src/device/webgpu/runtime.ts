@@ -68,8 +68,12 @@ export class WebgpuRuntime {
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #failure: Error | undefined;
-  /** That there was no memory, to be told once: the device goes on. */
-  #refusal: DeviceError | undefined;
+  /**
+   * That there was no memory for a buffer: every call that waits by then tells it, and the device goes on. Work that was
+   * enqueued before may not have been done. Counted, so that each call knows which had been told when it began.
+   */
+  readonly #refusals: DeviceError[] = [];
+  #toldRefusals = 0;
 
   readonly #isShared: boolean;
   readonly #onError: (event: Event) => void;
@@ -90,9 +94,7 @@ export class WebgpuRuntime {
     this.memory = new GpuMemory(device, {
       flush: () => this.flush(),
       check: (work) => this.#check(work),
-      onRefused: (error) => {
-        this.#refusal ??= error;
-      },
+      onRefused: (error) => this.#refusals.push(error),
     });
     this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
     this.#timestamps = device.features.has("timestamp-query") ? new Timestamps(device) : null;
@@ -103,8 +105,9 @@ export class WebgpuRuntime {
       const error = deviceError((event as GPUUncapturedErrorEvent).error);
       this.#check(
         Promise.all(this.#checks).then(() => {
-          this.#refusal ??= this.memory.refusal;
-          if (!this.#refusal) this.fail(error);
+          if (this.#refusals.length > this.#toldRefusals) return;
+          if (this.memory.refusal) this.#refusals.push(this.memory.refusal);
+          else this.fail(error);
         }),
       );
     };
@@ -247,16 +250,17 @@ export class WebgpuRuntime {
   /** A copy of bytes, once all enqueued work has run. */
   async download({ buffer }: GpuStorage, offsetBytes: number, bytes: number): Promise<ArrayBuffer> {
     this.mustWork();
+    const told = this.#toldRefusals;
     const staging = this.memory.create(bytes, usage.mapRead | usage.copyTarget);
     this.#endPass();
     this.#commands().copyBufferToBuffer(buffer, offsetBytes, staging, 0, bytes);
     this.flush();
     try {
       await staging.mapAsync(mapModeRead);
-      await this.#checked();
+      await this.#checked(told);
       return staging.getMappedRange().slice(0);
     } catch (error) {
-      await this.#checked();
+      await this.#checked(told);
       throw error instanceof DeviceError ? error : deviceError(error as Error);
     } finally {
       this.memory.destroy(staging);
@@ -266,9 +270,10 @@ export class WebgpuRuntime {
   /** Resolves when all enqueued work has run. @throws DeviceError, KernelCompileError if any of it failed */
   async idle(): Promise<void> {
     this.mustWork();
+    const told = this.#toldRefusals;
     this.flush();
     await this.#device.queue.onSubmittedWorkDone();
-    await this.#checked();
+    await this.#checked(told);
   }
 
   allocate(bytes: number): GpuStorage {
@@ -337,11 +342,11 @@ export class WebgpuRuntime {
     this.#pass = null;
   }
 
-  async #checked(): Promise<void> {
+  async #checked(toldBefore: number): Promise<void> {
     await Promise.all(this.#checks);
     this.mustWork();
-    const refusal = this.#refusal;
-    this.#refusal = undefined;
+    const refusal = this.#refusals[toldBefore];
+    this.#toldRefusals = this.#refusals.length;
     if (refusal) throw refusal;
   }
 
