@@ -138,6 +138,7 @@ export class WebgpuDevice extends Device {
     this.description = `webgpu (${nameOf(info)}; ${tierNames[tier]})`;
     this.capabilities = {
       floatTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
+      tensorTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
       maxTensorBytes: runtime.memory.maxBytes,
       deterministic: true,
       chunkBytes: Math.max(2 ** 26, Math.min(2 ** 29, runtime.memory.maxBytes / 4)),

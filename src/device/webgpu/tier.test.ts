@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { create } from "webgpu";
 import { attentionConformance } from "../../conformance/attention.ts";
-import type { ConformanceCase } from "../../conformance/case.ts";
+import { type ConformanceCase, missingFor } from "../../conformance/case.ts";
 import { opCases } from "../../conformance/ops.ts";
 import type { FloatType } from "../../tensor.ts";
 import { WebgpuDevice } from "./index.ts";
@@ -17,9 +17,6 @@ vi.mock("../../reference/device.ts", () => ({
     },
   }),
 }));
-
-/** Casts to a type that this device does not have. */
-const otherTypes = /^cast: .* bf16/;
 
 /**
  * Dawn's null backend compiles WGSL with every feature, has the limits that WebGPU guarantees, and runs nothing: so the
@@ -37,8 +34,8 @@ async function openNull(tier: Tier, disguise = (device: GPUDevice) => device): P
 
 /** Runs cases for what they launch: their verdicts mean nothing here. */
 async function launchAll(device: WebgpuDevice, dtype: FloatType, cases: readonly ConformanceCase[]): Promise<void> {
-  for (const { run } of cases.filter(({ name }) => !otherTypes.test(name))) {
-    await run(device, dtype).catch((error: unknown) => {
+  for (const each of cases.filter((each) => !missingFor(each, device))) {
+    await each.run(device, dtype).catch((error: unknown) => {
       if (!(error instanceof NoReference)) throw error;
     });
   }
