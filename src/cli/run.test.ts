@@ -57,7 +57,7 @@ describe("what cannot be right gives one sentence and exit code 2", () => {
     [["info", "-x"], "scfa info has no flag -x. See scfa info --help."],
     [["info", "more"], 'scfa info takes no arguments, got "more". See scfa info --help.'],
     [["info", "--json=yes"], '--json takes no value, got "yes".'],
-    [["report"], "scfa report needs <run...>. See scfa report --help."],
+    [["report"], "scfa report needs <run or experiment...>. See scfa report --help."],
     [["selftest", "--threads", "0"], '--threads takes a whole number from 1 to 1024, got "0".'],
     [["selftest", "--threads", "two"], '--threads takes a whole number from 1 to 1024, got "two".'],
     [["selftest", "--threads"], "--threads needs a value: --threads <count>."],
