@@ -48,7 +48,6 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
     legend: null,
   });
   const color = bySeries((s) => s.color);
-  const plain = { aria: false };
   return {
     width: size.width,
     height: plotHeightPx,
@@ -66,22 +65,22 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
     layer: [
       {
         data: { values: panel.rules },
-        mark: { type: "rule", color: "var(--muted)", strokeDash: [2, 3], ...plain },
+        mark: { type: "rule", color: "var(--muted)", strokeDash: [2, 3] },
         encoding: { y: { ...y, field: "at" } },
       },
       {
         data: { values: points },
-        mark: { type: "line", strokeWidth: 2, strokeJoin: "round", ...plain },
+        mark: { type: "line", strokeWidth: 2, strokeJoin: "round" },
         encoding: { x, y, color, strokeDash: bySeries((s) => (s.dashed ? [5, 3] : [1, 0])) },
       },
       {
         data: { values: points },
-        mark: { type: "point", filled: true, size: 36, stroke: "var(--paper)", strokeWidth: 1, opacity: 1, ...plain },
+        mark: { type: "point", filled: true, size: 36, stroke: "var(--paper)", strokeWidth: 1, opacity: 1 },
         encoding: { x, y, color },
       },
       {
         data: { name: "labels", values: [] },
-        mark: { type: "text", align: "left", fontSize: label.fontPx, ...plain },
+        mark: { type: "text", align: "left", fontSize: label.fontPx },
         encoding: {
           x: { value: size.width + space.beforeLabel },
           y: { field: "px", type: "quantitative", scale: null, axis: null },
@@ -92,6 +91,8 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
     ],
     config: {
       ...chartConfig,
+      // The figure has its title and what it says; a reader that speaks has no use for each tick.
+      aria: false,
       title: {
         ...{ fontSize: 13.5, fontWeight: 600, color: "var(--ink)" },
         ...{ subtitleFontSize: 12, subtitleColor: "var(--muted)", subtitlePadding: 5 },
