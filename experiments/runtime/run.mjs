@@ -5,6 +5,7 @@
 // Appends lines to results.jsonl beside this file, or to --out. Some four minutes on an H100.
 // Usage, in a built checkout or a packed folder: node experiments/runtime/run.mjs [--paper DIR] [--steps ours,torch,paper] [--lengths 256,512]
 //   --paper   a copy of the paper's code, see bench/peers/paper_triton.py; without it its kernels are left out
+//   --limit   seconds for each program of the peers; what it measured until then stays
 //   --device, --batch, --heads   default cuda, 4, 48: smaller ones to try it
 import { spawnSync } from "node:child_process";
 import { appendFileSync } from "node:fs";
@@ -24,6 +25,7 @@ const { values: flags } = parseArgs({
     lengths: { type: "string", default: "256,512,1024,2048,4096,8192,16384,32768,65536" },
     paper: { type: "string" },
     steps: { type: "string", default: "ours,torch,paper" },
+    limit: { type: "string", default: "300" },
     out: { type: "string", default: join(import.meta.dirname, "results.jsonl") },
   },
 });
@@ -38,14 +40,18 @@ const [leastTimes, mostTimes, enoughMs] = [3, 15, 120];
 
 const steps = {
   ours: measureOurs,
-  torch: () => peers("torch", lengths),
-  // A quarter of the lengths: each costs its compiler a minute. At the last its copies need more memory than there is.
-  paper: () =>
-    flags.paper &&
+  torch: () => peers("torch", lengths, sparse),
+  paper: () => {
+    if (!flags.paper) return;
+    // Some of the lengths: they are slow to measure. The last by one pattern alone, to see whether it runs.
+    const chosen = lengths.filter((T) => [1024, 4096, 16384, 32768].includes(T));
+    peers("paper", chosen, sparse);
     peers(
       "paper",
-      lengths.filter((T) => [1024, 4096, 16384, 32768].includes(T)),
-    ),
+      lengths.filter((T) => T === 65536),
+      ["hash(16)"],
+    );
+  },
 };
 for (const step of flags.steps.split(",")) await steps[step]();
 
@@ -88,9 +94,19 @@ async function timed(device, pass) {
   return timesOf(all);
 }
 
-function peers(step, lengths) {
+function peers(step, lengths, patterns) {
   if (lengths.length === 0) return;
-  const size = ["--batch", flags.batch, "--heads", flags.heads, "--lengths", lengths.join(), "--together"];
+  const size = [
+    "--batch",
+    flags.batch,
+    "--heads",
+    flags.heads,
+    "--lengths",
+    lengths.join(),
+    "--together",
+    "--limit",
+    flags.limit,
+  ];
   const paper = flags.paper ? ["--paper", resolve(flags.paper)] : [];
   const args = [
     "attention",

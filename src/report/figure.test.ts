@@ -39,8 +39,7 @@ function source(more: object = {}, given: readonly Line[] = lines): FigureSource
 /** Heights of a figure's marks, in the order of series and points. */
 async function marks(more: object, given = lines): Promise<number[]> {
   const svg = figureSvg(await drawFigure(source(more, given)));
-  const symbols = svg.slice(svg.indexOf("mark-symbol"));
-  return [...symbols.matchAll(/transform="translate\([\d.]+,([\d.]+)\)" d="M/g)].map(([, y]) => Number(y));
+  return [...svg.matchAll(/<path transform="translate\([\d.]+,([\d.]+)\)" d="M[^"]*A/g)].map(([, y]) => Number(y));
 }
 
 describe("a figure", () => {

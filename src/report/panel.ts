@@ -30,7 +30,7 @@ export async function drawPanel(panel: PanelSpec, series: readonly Series[], wid
   const right = Math.ceil(space.beforeLabel + label.characterPx * longest + space.afterLabel);
   const spec = panelSpec(panel, series, { width: widthPx - space.left - right, right });
   const svg = await toSvg(spec, (view) => view.data("labels", placeLabels(view, panel, series)).run());
-  return { svg: rounded(svg), widthPx, heightPx: plotHeightPx + space.top + space.bottom };
+  return { svg: tidied(svg), widthPx, heightPx: plotHeightPx + space.top + space.bottom };
 }
 
 function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: number; right: number }): TopLevelSpec {
@@ -91,8 +91,6 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
     ],
     config: {
       ...chartConfig,
-      // The figure has its title and what it says; a reader that speaks has no use for each tick.
-      aria: false,
       title: {
         ...{ fontSize: 13.5, fontWeight: 600, color: "var(--ink)" },
         ...{ subtitleFontSize: 12, subtitleColor: "var(--muted)", subtitlePadding: 5 },
@@ -195,9 +193,14 @@ export function spread(wanted: readonly number[], gap: number, [low, high]: read
   return starts.map((start, i) => start + i * gap);
 }
 
-/** Hundredths of a pixel are enough, and what is left is the same on every machine. */
-function rounded(svg: string): string {
-  return svg.replace(/ (d|transform|x|y|x1|y1|x2|y2|width|height)="[^"]*"/g, (attribute) =>
-    attribute.replace(/-?\d+\.\d+(e-?\d+)?/g, (number) => String(Math.round(Number(number) * 100) / 100)),
-  );
+/**
+ * Hundredths of a pixel are enough, and what is left is the same on every machine. The figure has its title and what it says: a
+ * reader that speaks has no use for each tick.
+ */
+function tidied(svg: string): string {
+  return svg
+    .replace(/ (aria-[a-z]+|role|class|pointer-events)="[^"]*"/g, "")
+    .replace(/ (d|transform|x|y|x1|y1|x2|y2|width|height)="[^"]*"/g, (attribute) =>
+      attribute.replace(/-?\d+\.\d+(e-?\d+)?/g, (number) => String(Math.round(Number(number) * 100) / 100)),
+    );
 }
