@@ -113,7 +113,7 @@ function peers(step, lengths, patterns) {
     "--steps",
     step,
     "--patterns",
-    sparse.join(),
+    patterns.join(),
     ...size,
     ...paper,
     "--out",
