@@ -54,14 +54,6 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
     // What stands where must not depend on how wide a text was guessed to be.
     autosize: "none",
     padding: { left: space.left, right: size.right, top: space.top, bottom: space.bottom },
-    title: {
-      text: panel.title,
-      subtitle: panel.y.title,
-      anchor: "start",
-      frame: "group",
-      dx: 3 - space.left,
-      offset: 14,
-    },
     layer: [
       {
         data: { values: panel.rules },
@@ -78,6 +70,8 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
         mark: { type: "point", filled: true, size: 36, stroke: "var(--paper)", strokeWidth: 1, opacity: 1 },
         encoding: { x, y, color },
       },
+      heading(panel.title, { px: -30, size: 13.5, weight: 600, color: "var(--ink)" }),
+      heading(panel.y.title, { px: -13, size: 12, weight: 400, color: "var(--muted)" }),
       {
         data: { name: "labels", values: [] },
         mark: { type: "text", align: "left", fontSize: label.fontPx },
@@ -89,14 +83,20 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
         },
       },
     ],
-    config: {
-      ...chartConfig,
-      title: {
-        ...{ fontSize: 13.5, fontWeight: 600, color: "var(--ink)" },
-        ...{ subtitleFontSize: 12, subtitleColor: "var(--muted)", subtitlePadding: 5 },
-      },
-    },
+    config: chartConfig,
   } as unknown as TopLevelSpec;
+}
+
+/** Words above the plot, in line with the axis's numbers; Vega's own titles move with what is below them. */
+function heading(
+  text: string,
+  { px, size, weight, color }: { px: number; size: number; weight: number; color: string },
+) {
+  return {
+    data: { values: [{ text }] },
+    mark: { type: "text", align: "left", baseline: "alphabetic", fontSize: size, fontWeight: weight, color },
+    encoding: { text: { field: "text" }, x: { value: 3 - space.left }, y: { value: px } },
+  };
 }
 
 /** Scale and axis in one direction. A linear y begins at 0 and ends at a round number, a logarithmic one does both round. */

@@ -4,7 +4,7 @@ export const themes = `
   color-scheme: light dark;
   --paper: #ffffff; --ground: #f5f5f2; --ink: #1d1f22; --muted: #5f656d; --line: #d9dad5;
   --run0: #30363d; --run1: #0b6fb8; --run2: #c4500a; --run3: #00795c; --run4: #9b4688; --run5: #8a6a00; --run6: #5a55c9; --run7: #a3263d;
-  --ramp0: #7aa6cf; --ramp1: #4f8bc0; --ramp2: #2f70ab; --ramp3: #1d578e; --ramp4: #123f6d; --ramp5: #0a294a;
+  --ramp0: #4c8fc4; --ramp1: #3a7cb3; --ramp2: #2a689f; --ramp3: #1d5488; --ramp4: #12406f; --ramp5: #0a2a4d;
 }
 @media (prefers-color-scheme: dark) {
   :root {
