@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { drawFigure, type FigureSource, type Line } from "./figure.ts";
+import { drawFigure, type FigureSource } from "./figure.ts";
 import { figureSchema } from "./figureSpec.ts";
 import { figureSvg } from "./figureSvg.ts";
 import { renderReport } from "./page.ts";
 import { spread } from "./panel.ts";
+import type { Line } from "./select.ts";
 
 const lines = [
   { who: "ours", T: 1024, ms: 1, machine: "a machine", date: "2026-01-02T03:04:05Z", commit: "abc" },

@@ -1,10 +1,7 @@
-import { parse, View } from "vega";
 import { DataError } from "../errors.ts";
 import type { AxisSpec, FigureSpec, PanelSpec } from "./figureSpec.ts";
 import { drawPanel, type Panel, type Series } from "./panel.ts";
-
-/** A line of a file of results. */
-export type Line = Record<string, unknown>;
+import { excerpt, type Line, selectLines } from "./select.ts";
 
 /** What is to be drawn, of what. */
 export interface FigureSource {
@@ -38,36 +35,12 @@ export const gapPx = 20;
 export async function drawFigure({ name, file, spec, lines }: FigureSource): Promise<Figure> {
   const columns = spec.columns ?? Math.min(2, spec.panels.length);
   const widthPx = (figureWidthPx - (columns - 1) * gapPx) / columns;
-  const rows = await select(file, spec, lines);
+  const wheres = spec.panels.map(({ where }) => where);
+  const rows = await selectLines(file, { lines, transform: spec.transform, wheres });
   const panels = await Promise.all(
     spec.panels.map((panel, i) => drawPanel(panel, seriesOf(file, spec, panel, rows[i]!), widthPx)),
   );
   return { name, title: spec.title, says: spec.says, columns, panels, origin: originOf(lines) };
-}
-
-/** The lines of each panel, after the figure's transforms. */
-async function select(file: string, spec: FigureSpec, lines: readonly Line[]): Promise<Line[][]> {
-  // A tree of data as Vega has it: the lines, then one set for each panel.
-  const values = lines.map((line) => ({ ...line }));
-  const data = [
-    { name: "lines", values, transform: spec.transform },
-    ...spec.panels.map(({ where }, i) => ({
-      name: `panel ${i}`,
-      source: "lines",
-      transform: where === undefined ? [] : [{ type: "filter", expr: where }],
-    })),
-  ];
-  try {
-    const view = new View(parse({ data } as never), { renderer: "none" });
-    try {
-      await view.runAsync();
-      return spec.panels.map((_, i) => [...(view.data(`panel ${i}`) as Line[])]);
-    } finally {
-      view.finalize();
-    }
-  } catch (error) {
-    throw new DataError(file, "at transform or where", `Vega refuses it: ${(error as Error).message}`);
-  }
 }
 
 function seriesOf(file: string, { series }: FigureSpec, panel: PanelSpec, rows: readonly Line[]): Series[] {
@@ -98,11 +71,6 @@ function seriesOf(file: string, { series }: FigureSpec, panel: PanelSpec, rows: 
   });
   if (drawn.length === 0) throw new DataError(file, place, "there must be a line to draw, found none");
   return drawn;
-}
-
-function excerpt(row: Line): string {
-  const text = JSON.stringify(row);
-  return text.length <= 200 ? text : `${text.slice(0, 200)}...`;
 }
 
 function originOf(lines: readonly Line[]): Figure["origin"] {

@@ -23,14 +23,18 @@ const axis = z.strictObject({
   domain: z.tuple([z.number(), z.number()]).optional(),
 });
 
+/** Names of files of lines in the same folder. */
+export const linesSchema = z.array(z.string().regex(/^[^/\\]+\.jsonl$/, "a file.jsonl of the same folder")).min(1);
+
+/** Chooses and computes, by Vega's transforms; without it each line stands as it is. */
+export const transformSchema = z.array(z.looseObject({ type: z.string() })).default([]);
+
 export const figureSchema = z.strictObject({
   title: z.string(),
   /** What stands below: what was measured, what to see, what is missing and why. */
   says: z.string(),
-  /** Names of files of lines in the same folder. */
-  lines: z.array(z.string().regex(/^[^/\\]+\.jsonl$/, "a file.jsonl of the same folder")).min(1),
-  /** Chooses and computes; without it each line is a point. */
-  transform: z.array(z.looseObject({ type: z.string() })).default([]),
+  lines: linesSchema,
+  transform: transformSchema,
   /** Which lines belong together; a value of `field` that is not among `kinds` is an error, so that nothing is lost unseen. */
   series: z.strictObject({
     field: z.string(),

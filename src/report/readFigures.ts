@@ -3,8 +3,10 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { DataError } from "../errors.ts";
 import { checkSchema, openFile, parseJson, readJson } from "../files/index.ts";
-import type { FigureSource, Line } from "./figure.ts";
+import type { FigureSource } from "./figure.ts";
 import { figureSchema } from "./figureSpec.ts";
+import type { Line } from "./select.ts";
+import { drawTable, tableSchema } from "./table.ts";
 
 /** How the names of figures' specifications end. */
 export const figureSuffix = ".figure.json";
@@ -33,17 +35,27 @@ export async function readFigures(path: string, specsFolder?: string): Promise<F
 
 /** @param only lines to draw instead of those that the specification names */
 async function readFigure(file: string, only: string | undefined): Promise<FigureSource> {
-  const source = await openFile(file);
-  const spec = await readJson(source, figureSchema).finally(() => source.close());
+  const spec = await readSpec(file, figureSchema);
   const files = only ? [only] : spec.lines.map((name) => join(dirname(file), name));
-  const lines = (await Promise.all(files.map(readLines))).flat();
-  return { name: basename(file, figureSuffix), file, spec, lines };
+  return { name: basename(file, figureSuffix), file, spec, lines: (await Promise.all(files.map(readLines))).flat() };
+}
+
+/** Reads a table's specification and its lines, and draws it. */
+export async function readTable(file: string): Promise<string> {
+  const spec = await readSpec(file, tableSchema);
+  const lines = await Promise.all(spec.lines.map((name) => readLines(join(dirname(file), name))));
+  return drawTable(file, spec, lines.flat());
+}
+
+async function readSpec<S extends z.ZodType>(file: string, schema: S): Promise<z.infer<S>> {
+  const source = await openFile(file);
+  return readJson(source, schema).finally(() => source.close());
 }
 
 const object = z.record(z.string(), z.unknown());
 
 /** The objects of a file of JSON lines; empty lines are left out. */
-export async function readLines(file: string): Promise<Line[]> {
+async function readLines(file: string): Promise<Line[]> {
   const source = await openFile(file);
   const bytes = await source.read(0, source.size).finally(() => source.close());
   return new TextDecoder()
