@@ -169,4 +169,33 @@ describe("prepare and report", () => {
     expect(err).toContain("left out line 2");
     expect((await readFile(join(run, "report.html"), "utf8")).startsWith("<!doctype html>")).toBe(true);
   });
+
+  test("report draws an experiment's figures, of its own lines or of others", async () => {
+    const { mkdir } = await import("node:fs/promises");
+    const [experiment, mine] = [join(folder, "experiment"), join(folder, "mine")];
+    for (const made of [experiment, mine]) await mkdir(made);
+    const axis = (field: string) => ({ field, title: field });
+    const spec = {
+      ...{ title: "How it grows", says: "It grows.", lines: ["results.jsonl"] },
+      series: { field: "who", kinds: [{ is: "it", label: "it", color: "run0" }] },
+      panels: [{ title: "Size", x: axis("day"), y: axis("cm") }],
+    };
+    await writeFile(join(experiment, "growth.figure.json"), JSON.stringify(spec));
+    const lines = (cm: number) => `{"who":"it","day":1,"cm":1}\n{"who":"it","day":2,"cm":${cm}}\n`;
+    await writeFile(join(experiment, "results.jsonl"), lines(2));
+    await writeFile(join(mine, "other.jsonl"), lines(40));
+    const { code, out } = await scfa("report", experiment, "--svg");
+    expect(code).toBe(0);
+    expect(out).toBe(`${join(experiment, "growth.svg")}\n${join(experiment, "report.html")}\n`);
+    expect(await readFile(join(experiment, "report.html"), "utf8")).toContain("How it grows");
+    expect((await scfa("report", join(mine, "other.jsonl"), "--figures", experiment, "--svg")).code).toBe(0);
+    const [first, second] = await Promise.all(
+      [experiment, mine].map((made) => readFile(join(made, "growth.svg"), "utf8")),
+    );
+    expect(first).not.toContain(">40<");
+    expect(second).toContain(">40<");
+    const alone = await scfa("report", join(mine, "other.jsonl"));
+    expect(alone.code).toBe(2);
+    expect(alone.err).toContain("Name the folder of the figures with --figures.");
+  });
 });

@@ -70,8 +70,8 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
         mark: { type: "point", filled: true, size: 36, stroke: "var(--paper)", strokeWidth: 1, opacity: 1 },
         encoding: { x, y, color },
       },
-      heading(panel.title, { px: -30, size: 13.5, weight: 600, color: "var(--ink)" }),
-      heading(panel.y.title, { px: -13, size: 12, weight: 400, color: "var(--muted)" }),
+      heading(panel.title, { px: -34, size: 13.5, weight: 600, color: "var(--ink)" }),
+      heading(panel.y.title, { px: -17, size: 12, weight: 400, color: "var(--muted)" }),
       {
         data: { name: "labels", values: [] },
         mark: { type: "text", align: "left", fontSize: label.fontPx },
