@@ -1,8 +1,8 @@
 // How long attention takes, forward and backward, as the sequence grows from 256 to 65,536 tokens: the figures of the paper's
 // notebook. B 4, H 48, D 64, bf16; buckets and masks of queries and keys are independent. Ours is the whole operation, hashing
 // or dropping and the staircase too, one recorded pass at a time; PyTorch's dense kernels and the paper's own Triton kernels are
-// started from Python (../../bench/peers), which at short lengths is part of their time. The paper's are given their buckets, and hash nothing.
-// Appends lines to results.jsonl beside this file, or to --out. Some four minutes on an H100.
+// started from Python (../../bench/peers), pass by pass. The paper's are given their buckets, and hash nothing.
+// Appends lines to results.jsonl beside this file, or to --out. Some three minutes on an H100.
 // Usage, in a built checkout or a packed folder: node experiments/runtime/run.mjs [--paper DIR] [--steps ours,torch,paper] [--lengths 256,512]
 //   --paper   a copy of the paper's code, see bench/peers/paper_triton.py; without it its kernels are left out
 //   --limit   seconds for each program of the peers; what it measured until then stays
@@ -43,7 +43,7 @@ const steps = {
   torch: () => peers("torch", lengths, sparse),
   paper: () => {
     if (!flags.paper) return;
-    // Some of the lengths: they are slow to measure. The last by one pattern alone, to see whether it runs.
+    // Some of the lengths, and of the last one pattern: they are slow.
     const chosen = lengths.filter((T) => [1024, 4096, 16384, 32768].includes(T));
     peers("paper", chosen, sparse);
     peers(

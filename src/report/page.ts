@@ -180,10 +180,10 @@ function sampleSection(runs: readonly Run[]): Html | null {
 }
 
 /** A figure of recorded lines; in a narrow page its panels stand below each other. */
-function figureSection({ title, says, panels, origin }: Figure): Html {
+function figureSection({ title, says, columns, panels, origin }: Figure): Html {
   return html`<figure class="card figure" aria-label="${title}"><h2>${title}</h2>
 <p>${says}</p>
-<div class="panels">${panels.map(({ svg }) => html`<div>${trusted(svg)}</div>`)}</div>
+<div class="panels" style="--columns: ${columns}">${panels.map(({ svg }) => html`<div>${trusted(svg)}</div>`)}</div>
 <details><summary>Where the lines are from</summary>${factList(
     origin.flatMap(({ term, values }) => values.map((value) => ({ term, value }))),
   )}</details></figure>`;

@@ -21,8 +21,8 @@ export interface Panel {
 }
 
 const plotHeightPx = 210;
-const space = { left: 46, top: 50, bottom: 44, beforeLabel: 9, afterLabel: 2 };
-const label = { fontPx: 12, linePx: 14.5, characterPx: 6.4 };
+const space = { left: 46, top: 50, bottom: 44, beforeLabel: 14, afterLabel: 4 };
+const label = { fontPx: 12, linePx: 14.5, characterPx: 7 };
 
 /** Draws lines with a mark at each point and their names at their ends. */
 export async function drawPanel(panel: PanelSpec, series: readonly Series[], widthPx: number): Promise<Panel> {
@@ -48,12 +48,14 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
     legend: null,
   });
   const color = bySeries((s) => s.color);
+  const own = { scale: null, axis: null };
   return {
     width: size.width,
     height: plotHeightPx,
     // What stands where must not depend on how wide a text was guessed to be.
     autosize: "none",
     padding: { left: space.left, right: size.right, top: space.top, bottom: space.bottom },
+    datasets: { labels: [] },
     layer: [
       {
         data: { values: panel.rules },
@@ -73,11 +75,22 @@ function panelSpec(panel: PanelSpec, series: readonly Series[], size: { width: n
       heading(panel.title, { px: -34, size: 13.5, weight: 600, color: "var(--ink)" }),
       heading(panel.y.title, { px: -17, size: 12, weight: 400, color: "var(--muted)" }),
       {
-        data: { name: "labels", values: [] },
+        data: { name: "labels" },
+        mark: { type: "rule", strokeWidth: 1, opacity: 0.45 },
+        encoding: {
+          x: { field: "endPx", type: "quantitative", ...own },
+          x2: { value: size.width + space.beforeLabel - 3 },
+          y: { field: "heightPx", type: "quantitative", ...own },
+          y2: { field: "px", ...own },
+          color: { field: "color", type: "nominal", scale: null, legend: null },
+        },
+      },
+      {
+        data: { name: "labels" },
         mark: { type: "text", align: "left", fontSize: label.fontPx },
         encoding: {
           x: { value: size.width + space.beforeLabel },
-          y: { field: "px", type: "quantitative", scale: null, axis: null },
+          y: { field: "px", type: "quantitative", ...own },
           text: { field: "label" },
           color: { field: "color", type: "nominal", scale: null, legend: null },
         },
@@ -159,20 +172,25 @@ function multiples([low, high]: readonly [number, number], base: number, steps: 
   return powers.flatMap((e) => steps.map((step) => (e < 0 ? step / base ** -e : step * base ** e)));
 }
 
-/** Each name as near to the end of its line as the others allow. */
+/** Each name as near to the end of its line as the others allow, and where that end is. */
 function placeLabels(view: View, { rules }: PanelSpec, series: readonly Series[]) {
-  const scale = view.scale("y") as (y: number) => number;
+  const [x, y] = ["x", "y"].map((name) => view.scale(name) as (value: number) => number) as [Scale, Scale];
   const ends = [
-    ...series.map(({ label, color, points }) => ({ label, color, px: scale(points.at(-1)!.y) })),
-    ...rules.map((rule) => ({ label: rule.label, color: "var(--muted)", px: scale(rule.at) })),
-  ].sort((a, b) => a.px - b.px);
+    ...series.map(({ label, color, points }) => {
+      const last = points.at(-1)!;
+      return { label, color, endPx: x(last.x) + 5, heightPx: y(last.y) };
+    }),
+    ...rules.map(({ at, label }) => ({ label, color: "var(--muted)", endPx: view.width(), heightPx: y(at) })),
+  ].sort((a, b) => a.heightPx - b.heightPx);
   const places = spread(
-    ends.map(({ px }) => px),
+    ends.map((end) => end.heightPx),
     label.linePx,
     [0, plotHeightPx],
   );
   return ends.map((end, i) => ({ ...end, px: places[i] }));
 }
+
+type Scale = (value: number) => number;
 
 /**
  * Moves ascending places apart until each is `gap` from the next, by the least sum of squares (isotonic regression, by pooling
@@ -199,6 +217,7 @@ export function spread(wanted: readonly number[], gap: number, [low, high]: read
  */
 function tidied(svg: string): string {
   return svg
+    .replace("<svg ", '<svg overflow="visible" ')
     .replace(/ (aria-[a-z]+|role|class|pointer-events)="[^"]*"/g, "")
     .replace(/ (d|transform|x|y|x1|y1|x2|y2|width|height)="[^"]*"/g, (attribute) =>
       attribute.replace(/-?\d+\.\d+(e-?\d+)?/g, (number) => String(Math.round(Number(number) * 100) / 100)),

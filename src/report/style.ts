@@ -50,10 +50,11 @@ figure h3 { margin-bottom: 8px; }
 .whole { grid-column: 1 / -1; }
 .chart svg { width: 100%; height: auto; display: block; }
 .chart .narrow { display: none; }
-.panels { display: grid; gap: 12px 20px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); margin: 14px 0 4px; }
-.panels svg { width: 100%; height: auto; display: block; max-width: 760px; }
+.panels { display: grid; gap: 12px 24px; grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); margin: 14px 0 4px; max-width: 900px; }
+.panels svg { width: 100%; height: auto; display: block; }
 .figure { margin-top: 16px; }
 .figure h2 { margin-top: 0; }
+.figure p { max-width: 900px; }
 .run { margin-top: 16px; }
 .head { margin-top: 18px; }
 .head:first-of-type { margin-top: 8px; }
@@ -77,6 +78,7 @@ details summary { cursor: pointer; color: var(--muted); font-size: 14px; margin-
   .grid:not(.samples) { grid-template-columns: minmax(0, 1fr); }
   dl { grid-template-columns: minmax(0, 1fr); }
   dd { margin-bottom: 6px; }
+  .panels { grid-template-columns: minmax(0, 1fr); }
   .chart .wide { display: none; }
   .chart .narrow { display: block; }
   thead { display: none; }
