@@ -96,7 +96,7 @@ export async function packGpu({ folder, withNode, withVulkan = false, level = 6 
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   for (const path of plain) {
-    const isWanted = (from) => !/\.d\.ts$|__pycache__|\.svg$|results\.jsonl$/.test(from);
+    const isWanted = (from) => !/\.d\.ts$|__pycache__|experiments\/.*\.(jsonl|svg)$/.test(from);
     cpSync(join(root, path), join(folder, path), { recursive: true, filter: isWanted });
   }
   writeFileSync(join(folder, "modules.tar.xz"), packModules(level));

@@ -71,6 +71,7 @@ describe("a figure", () => {
     [{ panels: [{ ...spec.panels[0], where: "datum.T > 9999" }] }, /there must be a line to draw, found none/],
     [{ transform: [{ type: "formula", expr: "datum.(", as: "x" }] }, /time\.figure\.json: at transform or where/],
     [{ panels: [{ ...spec.panels[0], x: { ...spec.panels[0]!.x, field: "zero" } }] }, /zero must be above 0/],
+    [{ panels: [{ ...spec.panels[0], y: { field: "ms", title: "ms", domain: [0, 5] } }] }, /ms must be from 0 to 5/],
   ])("does not leave out in silence what it cannot draw: %#", async (more, message) => {
     const given = lines.map((line) => ({ ...line, zero: 0 }));
     await expect(drawFigure(source(more, given))).rejects.toThrow(message);

@@ -45,12 +45,13 @@ export async function drawFigure({ name, file, spec, lines }: FigureSource): Pro
 
 function seriesOf(file: string, { series }: FigureSpec, panel: PanelSpec, rows: readonly Line[]): Series[] {
   const place = `in panel ${JSON.stringify(panel.title)}`;
-  const number = (row: Line, { field, scale }: AxisSpec) => {
+  const number = (row: Line, { field, scale, domain }: AxisSpec) => {
     const value = row[field];
     const refuse = (rule: string) =>
       new DataError(file, place, `${field} must be ${rule}, got ${value} in ${excerpt(row)}`);
     if (typeof value !== "number" || !Number.isFinite(value)) throw refuse("a number");
     if (scale !== "linear" && value <= 0) throw refuse("above 0 on a logarithmic scale");
+    if (domain && !(value >= domain[0] && value <= domain[1])) throw refuse(`from ${domain.join(" to ")}, its domain`);
     return value;
   };
   const stranger = rows.find((row) => !series.kinds.some(({ is }) => is === row[series.field]));

@@ -23,7 +23,7 @@ export async function holdsFigures(path: string): Promise<boolean> {
  */
 export async function readFigures(path: string, specsFolder?: string): Promise<FigureSource[]> {
   const isFile = path.endsWith(".jsonl");
-  const folder = specsFolder ?? (isFile ? dirname(path) : path);
+  const folder = isFile ? (specsFolder ?? dirname(path)) : path;
   const files = (await specsIn(folder)).map((name) => join(folder, name));
   const figures = await Promise.all(files.map((file) => readFigure(file, isFile ? path : undefined)));
   const wanted = figures.filter(({ spec }) => !isFile || specsFolder || spec.lines.includes(basename(path)));
