@@ -10,7 +10,7 @@ export const themes = `
   :root {
     --paper: #17191c; --ground: #0e1012; --ink: #e8e9ea; --muted: #a0a6ad; --line: #33373d;
     --run0: #d5d9de; --run1: #58aef2; --run2: #ff9350; --run3: #3ccaa4; --run4: #e796d4; --run5: #e3bd45; --run6: #a9a5ff; --run7: #ff8494;
-    --ramp0: #3f6f9e; --ramp1: #4f88bd; --ramp2: #68a1d6; --ramp3: #8bbae6; --ramp4: #b0d2f3; --ramp5: #d8ebff;
+    --ramp0: #4a7fb3; --ramp1: #5b93c8; --ramp2: #70a8db; --ramp3: #8bbae6; --ramp4: #b0d2f3; --ramp5: #d8ebff;
   }
 }
 `;
