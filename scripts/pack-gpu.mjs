@@ -48,7 +48,10 @@ const idle = [
 const onnxPackages = ["onnxruntime-node", "onnxruntime-common"];
 
 /** What lies in the folder as it is; bench/ for the runs beside PyTorch. */
-const plain = ["dist", "examples", "bench/profile_step.mjs", "bench/cuda", "bench/peers", "package.json", "LICENSE"];
+const plain = [
+  ...["dist", "examples", "experiments", "bench/profile_step.mjs", "bench/cuda", "bench/peers"],
+  ...["package.json", "LICENSE"],
+];
 
 /** Debian's packages of Vulkan's loader, and of the dispatch that NVIDIA's driver for Vulkan loads. */
 const vulkanPackages = ["libvulkan1", "libegl1", "libglvnd0"];
@@ -101,7 +104,7 @@ export async function packGpu({ folder, withNode, withVulkan = false, onnx, leve
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   for (const path of plain) {
-    const isWanted = (from) => !/\.d\.ts$|__pycache__/.test(from);
+    const isWanted = (from) => !/\.d\.ts$|__pycache__|experiments\/.*\.(jsonl|svg)$/.test(from);
     cpSync(join(root, path), join(folder, path), { recursive: true, filter: isWanted });
   }
   writeFileSync(join(folder, "modules.tar.xz"), packModules(onnx, level));
