@@ -54,7 +54,6 @@ const common = `fn workgroup_number(id: vec3<u32>, count: vec3<u32>) -> u32 { re
  */
 export class WebgpuRuntime {
   readonly memory: GpuMemory;
-  readonly matrixAttention: boolean;
   readonly #device: GPUDevice;
   readonly #kernels = new Map<string, Kernel>();
   readonly #kept = new Map<string, GpuStorage>();
@@ -80,15 +79,13 @@ export class WebgpuRuntime {
 
   /**
    * @param tier what the kernels may use; the device has its features
-   * @param matrixAttention whether attention goes by subgroup matrices
    * @param isShared whether others use the device too: it outlives this, and errors that nobody catches are told to all
    */
   constructor(
     device: GPUDevice,
     readonly tier: Tier,
-    { isShared = false, matrixAttention = false }: { isShared?: boolean; matrixAttention?: boolean } = {},
+    { isShared = false }: { isShared?: boolean } = {},
   ) {
-    this.matrixAttention = matrixAttention;
     this.#isShared = isShared;
     this.#device = device;
     this.memory = new GpuMemory(device, {

@@ -28,8 +28,7 @@ const gpu = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]) a
 async function openNull(tier: Tier, disguise = (device: GPUDevice) => device): Promise<WebgpuDevice> {
   const adapter = (await gpu.requestAdapter())!;
   const device = await adapter.requestDevice({ requiredFeatures: tierFeatures[tier] as GPUFeatureName[] });
-  const matrixAttention = tier === "matrices";
-  return new WebgpuDevice({ info: adapter.info, tier, matrixAttention, device: disguise(device) });
+  return new WebgpuDevice({ info: adapter.info, tier, device: disguise(device) });
 }
 
 /** Runs cases for what they launch: their verdicts mean nothing here. */
