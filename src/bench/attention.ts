@@ -5,7 +5,7 @@ import { causalPairs } from "../plan.ts";
 import type { FloatType } from "../tensor.ts";
 import { checkSample, drawSample, type ReadHead } from "./check.ts";
 import { BenchInputs } from "./inputs.ts";
-import { type Contestant, measureInTurns, type Times, timeInARow } from "./measure.ts";
+import { type Contestant, measureInTurns, type Times, timeAwake, timeInARow } from "./measure.ts";
 import { BenchTensors, PatternRun } from "./patternRun.ts";
 import type { Peer } from "./peer.ts";
 
@@ -99,6 +99,8 @@ export async function benchAttention(options: AttentionBenchOptions): Promise<At
     const total = contestants.length * (rounds + UNMEASURED_ROUNDS) + patterns.length;
     options.onProgress?.(++done, total, `T ${T}: ${what}`);
   };
+  const onItsClock = (name: string, run: () => void) =>
+    contestants.push({ name, run: () => timeAwake(() => device.time(run)) });
   const inARow = (name: string, time: (runs: number) => Promise<number>) =>
     contestants.push({ name, run: () => timeInARow(time) });
   try {
@@ -107,9 +109,9 @@ export async function benchAttention(options: AttentionBenchOptions): Promise<At
       const run = new PatternRun(tensors, pattern, { sharedQK });
       runs.push(run);
       // Neighbours in turn: a backward takes what its own forward left in the common outputs.
-      contestants.push({ name: `${pattern} building`, run: () => device.time(() => run.build()) });
-      contestants.push({ name: `${pattern} forward`, run: () => device.time(() => run.forward()) });
-      if (backward) contestants.push({ name: `${pattern} backward`, run: () => device.time(() => run.backward()) });
+      onItsClock(`${pattern} building`, () => run.build());
+      onItsClock(`${pattern} forward`, () => run.forward());
+      if (backward) onItsClock(`${pattern} backward`, () => run.backward());
       if (peer) inARow(`${pattern} ${PEER}`, (runs) => run.timeForwards(runs));
     }
     const times = await measureInTurns(contestants, { rounds, unmeasured: UNMEASURED_ROUNDS, onRun: tick });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { measureInTurns, timeInARow } from "./measure.ts";
+import { measureInTurns, timeAwake, timeInARow } from "./measure.ts";
 
 test("contestants run in turns, and the first round does not count", async () => {
   const order: string[] = [];
@@ -18,4 +18,10 @@ test("a run that takes long is not repeated, and a short one is taken from a row
   expect(await timeInARow(taking(60))).toBe(67);
   expect(await timeInARow(taking(3))).toBeCloseTo(3 + 7 / 5);
   expect(asked).toEqual([1, 1, 5]);
+});
+
+it("counts the run that others have woken the device for, and a long one at once", async () => {
+  const times = [70, 60, 33, 32];
+  expect(await timeAwake(async () => times.shift()!)).toBe(33);
+  expect(await timeAwake(async () => 250)).toBe(250);
 });

@@ -70,3 +70,19 @@ export async function timeInARow(time: (runs: number) => Promise<number>): Promi
   const runs = Math.min(longestRow, Math.ceil(rowMs / once));
   return runs <= 1 ? once : (await time(runs)) / runs;
 }
+
+/** So much work brings a GPU, whose clock falls while it idles, back to its full speed. */
+const wakingMs = 100;
+
+/**
+ * Milliseconds of one run, taken when runs before it have woken the device: twice as many were measured on a GPU that had
+ * idled for 50 ms. A run that is long enough itself is not repeated.
+ * @param time milliseconds of one run
+ */
+export async function timeAwake(time: () => Promise<number>): Promise<number> {
+  for (let spent = 0; ; ) {
+    const ms = await time();
+    if (spent >= wakingMs || ms >= 2 * wakingMs) return ms;
+    spent += Math.max(ms, 1);
+  }
+}

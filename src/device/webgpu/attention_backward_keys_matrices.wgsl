@@ -63,7 +63,7 @@ fn fetch_gradients(b: u32, h: u32, n0: u32, end: u32, thread: u32) -> Carried {
 /** Likewise, of what is known of the queries. */
 fn fetch_stats(b: u32, h: u32, n0: u32, end: u32, thread: u32) -> vec2<f32> {
   let from_row = row_stats(b, h, query_row(b, h, min(n0 + thread % WALK, end - 1u)));
-  return vec2(load_stats(from_row), load_stats(from_row + 1u));
+  return vec2(load_stats(from_row) * LOG2_E, load_stats(from_row + 1u));
 }
 
 @compute @workgroup_size(THREADS)

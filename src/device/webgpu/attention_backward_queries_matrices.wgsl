@@ -112,7 +112,7 @@ fn attention_backward_queries_matrices(
     let row = rows[subgroup * OWN + lane_row(at, i)];
     if (row == NO_ROW) { continue; }
     let from_row = row_stats(b, h, row);
-    stats[i] = vec2(load_stats(from_row), load_stats(from_row + 1u));
+    stats[i] = vec2(load_stats(from_row) * LOG2_E, load_stats(from_row + 1u));
   }
 
   var dq: Sums;

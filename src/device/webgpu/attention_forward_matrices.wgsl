@@ -256,7 +256,7 @@ fn attention_forward_matrices(
     for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
       let sum = sum_of_row(total[block][i]);
       let row = rows[subgroup * OWN + block * SIDE + lane_row(at, i)];
-      if (row != NO_ROW) { results[block][i] = share_of(row_lse(b, h) + row, most[block][i], sum); }
+      if (row != NO_ROW) { results[block][i] = share_of(row_lse(b, h) + row, most[block][i] / LOG2_E, sum); }
     }
   }
   for (var block = 0u; block < BLOCKS; block++) {  // unrolled
