@@ -20,7 +20,7 @@ test("a run that takes long is not repeated, and a short one is taken from a row
   expect(asked).toEqual([1, 1, 5]);
 });
 
-it("counts the run that others have woken the device for, and a long one at once", async () => {
+test("counts the run that others have woken the device for, and a long one at once", async () => {
   const times = [70, 60, 33, 32];
   expect(await timeAwake(async () => times.shift()!)).toBe(33);
   expect(await timeAwake(async () => 250)).toBe(250);
