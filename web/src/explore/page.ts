@@ -1,0 +1,347 @@
+import { button, type Control, select, slider } from "../ui/controls.ts";
+import { fill, h } from "../ui/dom.ts";
+import { notice } from "../ui/messages.ts";
+import { connect, type Remote } from "../workers/calls.ts";
+import { catalogue, type PatternChoice, type PatternName, powers, usualNumbers } from "./catalogue.ts";
+import type { PatternPlan } from "./patterns.ts";
+import type { handlers } from "./patternWorker.ts";
+import { drawPositions, drawVisits, keysSeen, visitedTiles } from "./picture.ts";
+import { ReadingPanel } from "./reading.ts";
+
+const sortingMs = 1400;
+const sweepMs = 3200;
+
+/** Explore: a pattern by position and in visit order, what it saves, and what a trained model sees through it. */
+export function explorePage(): HTMLElement {
+  return new ExplorePage().element;
+}
+
+class ExplorePage {
+  readonly element: HTMLElement;
+  readonly #remote: Remote<typeof handlers>;
+  readonly #notice = notice();
+  readonly #reading = new ReadingPanel();
+  readonly #positions = h("canvas", { role: "img" });
+  readonly #visits = h("canvas", { role: "img" });
+  readonly #numbers = h("div", { class: "stack" });
+  readonly #sees = h("p", { class: "muted" });
+  readonly #facts = h("dl", { class: "facts" });
+  readonly #tiles = h("p", { class: "muted small" });
+  readonly #query: ReturnType<typeof slider>;
+  readonly #querySays = h("p", { class: "says", "aria-live": "polite" });
+  readonly #order: Control<number>;
+  readonly #part = h("select", { id: "part" });
+  readonly #partField = h(
+    "div",
+    { class: "field", hidden: true },
+    h("label", { for: "part" }, "Part of the union"),
+    this.#part,
+  );
+  #choice: PatternChoice = { name: "hash", numbers: usualNumbers("hash"), T: 256, tile: 16, seed: 1 };
+  #plan: PatternPlan | null = null;
+  #isPlanning = false;
+  #isStale = false;
+  /** Of the pointing-out: whether anyone asked for it yet. */
+  #isQueryChosen = false;
+  #tilesShown: number | null = null;
+  #animation = 0;
+
+  constructor() {
+    this.#remote = connect<typeof handlers>(
+      new Worker(new URL("./patternWorker.ts", import.meta.url), { type: "module", name: "pattern" }),
+    );
+    this.#query = slider({
+      label: "Query",
+      value: 0,
+      values: [0],
+      format: (value) => `at position ${value}`,
+      onInput: () => this.#chooseQuery(),
+    });
+    this.#order = slider({
+      label: "Order of queries and keys",
+      value: 100,
+      values: Array.from({ length: 101 }, (_, i) => i),
+      format: (value) => (value === 0 ? "by position" : value === 100 ? "in visit order" : `${value} % sorted`),
+      onInput: () => this.#stopAnimation(),
+    });
+    this.#part.addEventListener("input", () => this.#stopAnimation());
+    this.#pointOnCanvas(this.#positions, (row) => row);
+    this.#pointOnCanvas(this.#visits, (place) => this.#plan!.parts[this.#partIndex]!.qRows[place]!);
+    this.element = h(
+      "div",
+      {},
+      h("h1", { tabindex: -1 }, "Explore"),
+      h(
+        "p",
+        { class: "lede" },
+        "Attention compares every query with every earlier key. A sparse pattern leaves most pairs out; sorted so that what a query sees is contiguous, the rest is a staircase, and a kernel skips every tile beside it.",
+      ),
+      h("div", { class: "split" }, this.#controls(), this.#pictures()),
+      this.#reading.element,
+    );
+    const redraw = () => this.#draw();
+    new ResizeObserver(redraw).observe(this.#positions);
+    document.addEventListener("themechange", redraw);
+    this.#offerNumbers();
+    void this.#replan();
+    void this.#reading.start();
+  }
+
+  #controls(): HTMLElement {
+    const change = (part: Partial<PatternChoice>) => {
+      this.#choice = { ...this.#choice, ...part };
+      void this.#replan();
+    };
+    const pattern = select<PatternName>({
+      label: "Pattern",
+      value: this.#choice.name,
+      choices: Object.entries(catalogue).map(([value, { label }]) => ({ value: value as PatternName, label })),
+      onInput: (name) => {
+        this.#choice = { ...this.#choice, name, numbers: usualNumbers(name) };
+        this.#offerNumbers();
+        void this.#replan();
+      },
+    });
+    const length = slider({
+      label: "Sequence",
+      value: this.#choice.T,
+      values: powers(64, 1024),
+      format: (T) => `${T} tokens`,
+      onInput: (T) => {
+        change({ T });
+        this.#offerNumbers();
+      },
+    });
+    const tile = slider({
+      label: "Tiles",
+      value: this.#choice.tile,
+      values: powers(4, 64),
+      format: (size) => `${size} × ${size}`,
+      onInput: (tile) => change({ tile }),
+    });
+    this.#again = button("Draw other random numbers", () => change({ seed: this.#choice.seed + 1 }), {
+      class: "quiet",
+    });
+    return h(
+      "section",
+      { class: "card stack controls", "aria-label": "Pattern and numbers" },
+      pattern.element,
+      this.#sees,
+      this.#numbers,
+      length.element,
+      tile.element,
+      this.#again,
+    );
+  }
+  #again!: HTMLButtonElement;
+
+  #pictures(): HTMLElement {
+    return h(
+      "section",
+      { class: "card", "aria-label": "Pictures" },
+      this.#notice.element,
+      this.#facts,
+      h(
+        "div",
+        { class: "pair" },
+        h(
+          "figure",
+          {},
+          h("figcaption", {}, h("strong", {}, "By position"), " queries down, keys across"),
+          this.#positions,
+        ),
+        h("figure", {}, h("figcaption", {}, h("strong", {}, "In visit order"), " tile by tile"), this.#visits),
+      ),
+      h(
+        "ul",
+        { class: "legend" },
+        h("li", {}, h("i", { class: "swatch pairs" }), "visible pair, a colour for each step"),
+        h("li", {}, h("i", { class: "swatch partial" }), "partial tile: computed with a mask"),
+        h("li", {}, h("i", { class: "swatch full" }), "full tile: no mask needed"),
+        h("li", {}, h("i", { class: "swatch skipped" }), "skipped tile"),
+      ),
+      this.#tiles,
+      h(
+        "div",
+        { class: "row" },
+        this.#partField,
+        this.#order.element,
+        button("Play", () => this.#play()),
+      ),
+      this.#query.element,
+      this.#querySays,
+    );
+  }
+
+  #offerNumbers(): void {
+    const { name, T } = this.#choice;
+    const info = catalogue[name];
+    const sliders = info.numbers.map(({ key, label, values, format }) => {
+      const made = slider({
+        label,
+        value: this.#choice.numbers[key]!,
+        values: values(T),
+        ...(format && { format }),
+        onInput: (value) => {
+          this.#choice = { ...this.#choice, numbers: { ...this.#choice.numbers, [key]: value } };
+          void this.#replan();
+        },
+      });
+      return { key, made };
+    });
+    // A shorter sequence may not have room for what was chosen.
+    const numbers = Object.fromEntries(sliders.map(({ key, made }) => [key, made.value]));
+    this.#choice = { ...this.#choice, numbers };
+    fill(this.#numbers, ...sliders.map(({ made }) => made.element));
+    this.#numbers.hidden = sliders.length === 0;
+    fill(this.#sees, info.sees);
+    this.#again.hidden = !info.isRandom;
+  }
+
+  /** Plans what is chosen; what changes meanwhile is planned after it. */
+  async #replan(): Promise<void> {
+    this.#isStale = true;
+    if (this.#isPlanning) return;
+    this.#isPlanning = true;
+    try {
+      while (this.#isStale) {
+        this.#isStale = false;
+        this.#plan = await this.#remote.call("plan", this.#choice);
+      }
+      this.#notice.clear();
+      this.#showPlan(this.#plan!);
+    } catch (error) {
+      this.#notice.fail(error);
+    } finally {
+      this.#isPlanning = false;
+    }
+  }
+
+  #showPlan(plan: PatternPlan): void {
+    const { parts, visibleShare, visiblePairs, tiles, denseTiles } = plan;
+    const { name, T } = plan.choice;
+    this.#reading.follow(plan.choice);
+    const names = catalogue[name].parts ?? [];
+    fill(this.#part, ...parts.map((_, i) => h("option", { value: i }, names[i] ?? `part ${i + 1}`)));
+    this.#partField.hidden = parts.length < 2;
+    this.#query.offer(Array.from({ length: T }, (_, i) => i));
+    if (!this.#isQueryChosen) this.#query.set(Math.round(T * 0.7));
+    const visited = tiles.partial + tiles.full;
+    const fact = (key: string, term: string, value: string, note: string) =>
+      h("div", {}, h("dt", {}, term), h("dd", { "data-fact": key }, value), h("dd", { class: "small muted" }, note));
+    fill(
+      this.#facts,
+      fact("pairs", "Pairs", percent(visibleShare), `${thousands(visiblePairs)} of dense attention's`),
+      fact("tiles", "Tiles", percent(visited / denseTiles), `${thousands(visited)} of its ${thousands(denseTiles)}`),
+      fact("speedPairs", "Speed-up by pairs", times(1 / visibleShare), "what no kernel exceeds"),
+      fact("speedTiles", "Speed-up by tiles", times(denseTiles / visited), "what this tile size leaves"),
+    );
+    fill(
+      this.#tiles,
+      "Tiles: ",
+      h("span", { "data-fact": "skipped" }, thousands(tiles.skipped)),
+      " skipped, ",
+      h("span", { "data-fact": "partial" }, thousands(tiles.partial)),
+      " partial, ",
+      h("span", { "data-fact": "full" }, thousands(tiles.full)),
+      ` full${parts.length > 1 ? ", over all parts of the union" : ""}.`,
+    );
+    const { label } = catalogue[name];
+    this.#positions.setAttribute(
+      "aria-label",
+      `${label}: ${percent(visibleShare)} of the pairs are visible, by position`,
+    );
+    this.#visits.setAttribute(
+      "aria-label",
+      `${label} in visit order: ${tiles.skipped} tiles skipped, ${tiles.partial} partial, ${tiles.full} full`,
+    );
+    this.#stopAnimation();
+  }
+
+  get #partIndex(): number {
+    return Math.max(0, this.#part.selectedIndex);
+  }
+
+  #draw(): void {
+    if (!this.#plan || this.#positions.clientWidth === 0) return;
+    const query = this.#isQueryChosen ? this.#query.value : null;
+    drawPositions(this.#positions, this.#plan, { query });
+    const tilesShown = this.#tilesShown;
+    drawVisits(this.#visits, this.#plan, { part: this.#partIndex, at: this.#order.value / 100, query, tilesShown });
+    this.#sayQuery(this.#plan, query);
+  }
+
+  #sayQuery({ parts }: PatternPlan, query: number | null): void {
+    if (query === null) {
+      fill(this.#querySays, "Move the slider, or point at a picture, to see what one query sees.");
+      return;
+    }
+    const keys = parts.flatMap((part) => [...keysSeen(part, query)].map(({ key }) => key)).sort((a, b) => a - b);
+    const some = keys.length > 12 ? `${keys.slice(0, 12).join(", ")}, ...` : keys.join(", ");
+    const place = parts[this.#partIndex]!.qRows.indexOf(query);
+    const text = keys.length === 0 ? " and sees nothing." : ` and sees ${keys.length} keys: ${some}.`;
+    fill(this.#querySays, h("strong", {}, `Query ${query}`), ` stands at place ${place}`, text);
+  }
+
+  #chooseQuery(): void {
+    this.#isQueryChosen = true;
+    this.#draw();
+  }
+
+  /** A pointer over a picture chooses the query of its row. */
+  #pointOnCanvas(canvas: HTMLCanvasElement, queryOf: (row: number) => number): void {
+    canvas.addEventListener("pointermove", ({ offsetY }) => {
+      if (!this.#plan) return;
+      const { T } = this.#plan.choice;
+      const row = Math.min(T - 1, Math.max(0, Math.floor((offsetY / canvas.clientHeight) * T)));
+      this.#query.set(queryOf(row));
+      this.#chooseQuery();
+    });
+  }
+
+  /** Sorts the rows before one's eyes, then visits the tiles one by one. */
+  #play(): void {
+    this.#stopAnimation();
+    if (!this.#plan || matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.#order.set(100);
+      this.#draw();
+      return;
+    }
+    const { tile } = this.#plan.choice;
+    const tiles = [...visitedTiles(this.#plan.parts[this.#partIndex]!, tile)].length;
+    const start = performance.now();
+    const frame = (now: number) => {
+      const spent = now - start;
+      const sorted = Math.min(1, spent / sortingMs);
+      this.#order.set(Math.round(100 * ease(sorted)));
+      const swept = Math.max(0, (spent - sortingMs) / sweepMs);
+      this.#tilesShown = swept < 1 ? Math.floor(swept * tiles) : null;
+      this.#draw();
+      if (swept < 1) this.#animation = requestAnimationFrame(frame);
+    };
+    this.#animation = requestAnimationFrame(frame);
+  }
+
+  #stopAnimation(): void {
+    cancelAnimationFrame(this.#animation);
+    this.#tilesShown = null;
+    this.#draw();
+  }
+}
+
+/** From 0 to 1, slow at both ends. */
+function ease(x: number): number {
+  return (1 - Math.cos(Math.PI * x)) / 2;
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)} %`;
+}
+
+function times(ratio: number): string {
+  return Number.isFinite(ratio) ? `${ratio.toFixed(ratio < 9.95 ? 2 : 1)}×` : "-";
+}
+
+function thousands(n: number): string {
+  return n.toLocaleString("en");
+}
