@@ -17,7 +17,6 @@ interface Palette {
   readonly ink: string;
   readonly line: string;
   readonly partial: string;
-  readonly full: string;
   /** One for each step of a staircase, again and again. */
   readonly steps: readonly [number, number, number][];
 }
@@ -149,7 +148,7 @@ function drawMaskedTiles(context: CanvasRenderingContext2D, { size, colors, tile
 /** Over the pairs: a frame in each tile that needs no mask. */
 function drawFullTiles(context: CanvasRenderingContext2D, { size, colors, tiles }: TileGrid): void {
   const inset = Math.min(3, size / 5);
-  context.strokeStyle = colors.full;
+  context.strokeStyle = colors.ink;
   context.lineWidth = Math.max(1, Math.min(2, size / 8));
   for (const { row, column, isFull } of tiles) {
     if (isFull) context.strokeRect(column * size + inset, row * size + inset, size - 2 * inset, size - 2 * inset);
@@ -180,17 +179,20 @@ function begin(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
   return context;
 }
 
+/** The style sheet's colours as they are now; a canvas takes no variables, so its own colour resolves them. */
 function paletteOf(canvas: HTMLCanvasElement): Palette {
-  const style = getComputedStyle(canvas);
-  const read = (name: string) => style.getPropertyValue(name).trim();
-  const steps = Array.from({ length: 8 }, (_, i) => rgbOf(read(`--step${i}`)));
-  return { ink: read("--ink"), line: read("--grid"), partial: read("--partial"), full: read("--full"), steps };
+  const read = (name: string) => {
+    canvas.style.color = `var(${name})`;
+    return getComputedStyle(canvas).color;
+  };
+  const steps = Array.from({ length: 8 }, (_, i) => channelsOf(read(`--step${i}`)));
+  return { ink: read("--ink"), line: read("--grid"), partial: read("--partial"), steps };
 }
 
-/** "#rrggbb" as three numbers. */
-function rgbOf(hex: string): [number, number, number] {
-  const value = Number.parseInt(hex.slice(1), 16);
-  return [value >> 16, (value >> 8) & 255, value & 255];
+/** "rgb(1, 2, 3)" as numbers. */
+function channelsOf(color: string): [number, number, number] {
+  const [r, g, b] = color.match(/[\d.]+/g)!.map(Number);
+  return [r!, g!, b!];
 }
 
 function blend(from: number, to: number, at: Progress): number {

@@ -85,7 +85,7 @@ export class ReadingPanel {
       h(
         "p",
         { class: "muted" },
-        "A model of bytes, trained in about a minute on Moby-Dick when this site was built, reads your text. The darker a letter, the more of its attention the chosen byte gives to it.",
+        "A model of bytes, trained on Moby-Dick for a minute or two when this site was built, reads your text. The stronger a letter's colour, the more of its attention the chosen byte gives to it.",
       ),
       this.#notice.element,
       this.#body,

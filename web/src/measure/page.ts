@@ -293,10 +293,10 @@ class Controls {
     };
   }
 
-  /** Lets WebGPU be chosen, and chooses it, where there is a GPU. */
+  /** Lets WebGPU be chosen where there is a GPU; one in hardware is chosen at once. */
   offerGpu(gpu: GpuFacts | null): void {
     this.#hasGpu = gpu !== null;
-    this.#webgpu.set(this.#hasGpu);
+    this.#webgpu.set(gpu !== null && !gpu.isSoftware);
     this.disable(false);
   }
 
@@ -382,11 +382,19 @@ function factsOf(gpu: GpuFacts | null): HTMLElement[] {
         lacks.length === 0 ? `yes: ${tierLabels[tier]}` : `no: the GPU or the browser lacks ${lacks.join(", ")}`,
       ]);
     }
-    for (const [name, value] of Object.entries(gpu.limits)) rows.push([name, limit(name, value)]);
+    for (const [name, value] of Object.entries(gpu.limits)) rows.push([limitLabels[name] ?? name, limit(name, value)]);
   } else rows.push(["GPU", "this browser offers no WebGPU; WASM is measured"]);
   rows.push(["WASM", hasThreads ? `${cores} threads` : "one thread: the page is not cross-origin isolated"]);
   return rows.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]);
 }
+
+const limitLabels: Readonly<Record<string, string>> = {
+  maxBufferSize: "Largest buffer",
+  maxStorageBufferBindingSize: "Largest binding",
+  maxStorageBuffersPerShaderStage: "Buffers of a kernel",
+  maxComputeWorkgroupStorageSize: "Workgroup memory",
+  maxComputeInvocationsPerWorkgroup: "Threads of a workgroup",
+};
 
 function limit(name: string, value: number): string {
   if (/Size$/.test(name) && value >= 1024) {

@@ -1,6 +1,6 @@
 import { openDevice } from "scfa";
 import { type Tier, tierFeatures, tiers } from "scfa/webgpu";
-import { adapterName, findAdapter } from "../ui/machine.ts";
+import { adapterName, findAdapter, isSoftware } from "../ui/machine.ts";
 import { type CallContext, serve } from "../workers/calls.ts";
 import { measureGrowing } from "./measure.ts";
 import type { DeviceKind, Point, Settings } from "./result.ts";
@@ -8,6 +8,7 @@ import type { DeviceKind, Point, Settings } from "./result.ts";
 /** What the GPU has of what the package's kernels can use. */
 export interface GpuFacts {
   readonly name: string;
+  readonly isSoftware: boolean;
   readonly tiers: readonly { readonly tier: Tier; readonly lacks: readonly string[] }[];
   readonly limits: Readonly<Record<string, number>>;
 }
@@ -32,6 +33,7 @@ export const handlers = {
     if (!adapter) return null;
     return {
       name: adapterName(adapter),
+      isSoftware: isSoftware(adapter),
       tiers: tiers.map((tier) => ({
         tier,
         lacks: tierFeatures[tier].filter((name) => !adapter.features.has(name)),

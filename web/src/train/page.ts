@@ -1,2 +1,380 @@
-import { h } from "../ui/dom.ts";
-export const trainPage = () => h("div", {}, h("h1", {}, "Train"));
+import { Chart, type Series } from "../ui/chart.ts";
+import { button, type Control, segments, select, slider } from "../ui/controls.ts";
+import { h, newId } from "../ui/dom.ts";
+import { findAdapter, isSoftware } from "../ui/machine.ts";
+import { notice } from "../ui/messages.ts";
+import { LaneCard } from "./laneCard.ts";
+import { type LaneHistory, Race } from "./race.ts";
+import {
+  attentionOf,
+  type LaneName,
+  laneNames,
+  type SizeName,
+  type SparseName,
+  sizes,
+  sparsePatterns,
+  type TrainSettings,
+} from "./settings.ts";
+import { forgetRace, loadRace, type StoredRace, saveRace } from "./storage.ts";
+import { contextFor } from "./text.ts";
+import { TextInput } from "./textInput.ts";
+
+const saveEveryMs = 15_000;
+const colors: Readonly<Record<LaneName, string>> = { dense: "var(--run0)", sparse: "var(--run1)" };
+
+/** Train: a dense and a sparse model side by side, on a text of one's own. */
+export function trainPage(): HTMLElement {
+  return new TrainPage().element;
+}
+
+class TrainPage {
+  readonly element: HTMLElement;
+  readonly #notice = notice();
+  readonly #chart = new Chart();
+  readonly #text = new TextInput((error) => this.#notice.fail(error));
+  readonly #settings = new Settings();
+  readonly #cards: Readonly<Record<LaneName, LaneCard>>;
+  readonly #start = button("Start", () => void this.#startOrPause(), { class: "primary" });
+  readonly #anew = button("New run", () => void this.#forget());
+  readonly #write = button("Let them write", () => void this.#letWrite());
+  readonly #prompt = h("input", { type: "text", id: newId("prompt"), value: "The " });
+  readonly #saved = h("p", { class: "muted small", role: "status" });
+  readonly #across: Control<"time" | "steps">;
+  #race: Race | null = null;
+  /** What the browser kept from before, until it is gone on with or thrown away. */
+  #stored: StoredRace | null = null;
+  #savedAt = 0;
+  #isBusy = false;
+
+  constructor() {
+    this.#across = segments({
+      label: "Loss against",
+      value: "time",
+      choices: [
+        { value: "time", label: "time" },
+        { value: "steps", label: "steps" },
+      ],
+      onInput: () => this.#show(),
+    });
+    const card = (name: LaneName) =>
+      new LaneCard(name, { color: colors[name], download: () => void this.#download(name) });
+    this.#cards = { dense: card("dense"), sparse: card("sparse") };
+    this.element = h(
+      "div",
+      {},
+      h("h1", { tabindex: -1 }, "Train"),
+      h(
+        "p",
+        { class: "lede" },
+        "Two small models of bytes learn from your text: one sees every earlier byte, the other what a sparse pattern shows it. They take turns, so that both have had the same time at any moment.",
+      ),
+      h(
+        "div",
+        { class: "split" },
+        h(
+          "section",
+          { class: "card stack", "aria-label": "Text and models" },
+          this.#text.element,
+          ...this.#settings.elements,
+        ),
+        this.#progress(),
+      ),
+      h("div", { class: "pair lanes" }, ...laneNames.map((name) => this.#cards[name].element)),
+    );
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden && this.#race?.isRunning) this.#savedAt = 0;
+    });
+    this.#show();
+    void this.#lookForStored();
+  }
+
+  #progress(): HTMLElement {
+    return h(
+      "section",
+      { class: "card", "aria-label": "Progress" },
+      this.#notice.element,
+      h("div", { class: "buttons" }, this.#start, this.#anew),
+      h("div", { class: "row" }, this.#across.element),
+      this.#chart.element,
+      this.#saved,
+      h(
+        "div",
+        { class: "row" },
+        h("div", { class: "field" }, h("label", { for: this.#prompt.id }, "Begin their writing with"), this.#prompt),
+        this.#write,
+      ),
+    );
+  }
+
+  /** A run that was left by a reload, or by closing the page. */
+  async #lookForStored(): Promise<void> {
+    try {
+      this.#stored = await loadRace();
+    } catch {
+      this.#saved.textContent = "This browser keeps nothing for the page: a reload loses the run.";
+    }
+    if (!this.#stored || this.#race) return;
+    const { settings, text, savedAt } = this.#stored;
+    this.#settings.set(settings);
+    this.#text.set(text);
+    this.#notice.say(
+      h("strong", {}, "A run is kept in this browser, "),
+      `from ${new Date(savedAt).toLocaleString()}. Press Resume to go on with it, or New run to throw it away.`,
+    );
+    this.#show();
+  }
+
+  async #startOrPause(): Promise<void> {
+    if (this.#race?.isRunning) {
+      await this.#guard(() => this.#race!.pause());
+      return;
+    }
+    await this.#guard(async () => {
+      this.#race ??= await this.#openRace();
+      this.#stored = null;
+    });
+    if (this.#race) void this.#run(this.#race);
+  }
+
+  async #openRace(): Promise<Race> {
+    this.#notice.say("Opening the device, and making the models ...");
+    const text = this.#text.value();
+    const settings = this.#stored?.settings ?? this.#settingsFor(contextFor(text, this.#settings.value.T));
+    const race = await Race.open(settings, this.#stored?.text ?? text, this.#stored);
+    this.#notice.clear();
+    return race;
+  }
+
+  #settingsFor(T: number): TrainSettings {
+    const settings = { ...this.#settings.value, T };
+    this.#settings.set(settings);
+    return settings;
+  }
+
+  /** Steps until paused; whatever ends it, what was reached is kept. */
+  async #run(race: Race): Promise<void> {
+    this.#savedAt = performance.now();
+    const running = race.run(async () => {
+      this.#show();
+      if (performance.now() - this.#savedAt > saveEveryMs) await this.#save(race);
+    });
+    this.#show();
+    try {
+      await running;
+      await this.#save(race);
+    } catch (error) {
+      if (this.#race === race) this.#notice.fail(error);
+    }
+    this.#show();
+  }
+
+  async #save(race: Race): Promise<void> {
+    this.#savedAt = performance.now();
+    try {
+      const snapshot = await race.snapshot();
+      if (this.#race !== race) return;
+      await saveRace(snapshot);
+      const { dense, sparse } = snapshot.lanes;
+      this.#saved.textContent = `Kept in this browser: step ${dense.state.step} of dense, ${sparse.state.step} of sparse.`;
+    } catch (error) {
+      this.#notice.fail(error);
+    }
+  }
+
+  async #forget(): Promise<void> {
+    await this.#guard(async () => {
+      this.#race?.close();
+      this.#race = null;
+      this.#stored = null;
+      this.#saved.textContent = "";
+      this.#notice.clear();
+      for (const name of laneNames) this.#cards[name].clear();
+      await forgetRace();
+    });
+  }
+
+  /** Runs something that needs the models at rest, and then goes on if they were running. */
+  async #atRest(work: (race: Race) => Promise<void>): Promise<void> {
+    await this.#guard(async () => {
+      // A run that was kept needs its models first.
+      this.#race ??= await this.#openRace();
+      this.#stored = null;
+      const wasRunning = this.#race.isRunning;
+      await this.#race.pause();
+      await work(this.#race);
+      if (wasRunning) void this.#run(this.#race);
+    });
+  }
+
+  async #letWrite(): Promise<void> {
+    const prompt = this.#prompt.value;
+    await this.#atRest(async (race) => {
+      for (const name of laneNames) {
+        this.#cards[name].beginWriting(prompt);
+        await race.write(name, prompt, (text) => this.#cards[name].addWriting(text));
+      }
+    });
+  }
+
+  async #download(name: LaneName): Promise<void> {
+    await this.#atRest(async (race) => {
+      const url = URL.createObjectURL(new Blob([await race.weights(name)]));
+      const file = `scfa-${name}-step-${race.lane(name).history.losses.length}.safetensors`;
+      h("a", { href: url, download: file }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+      this.#notice.say(`Downloaded. Let it write: `, h("code", {}, `npx scfa sample ${file} --prompt "The "`));
+    });
+  }
+
+  /** One thing at a time; what fails is said. */
+  async #guard(work: () => Promise<void>): Promise<void> {
+    this.#isBusy = true;
+    this.#show();
+    try {
+      await work();
+    } catch (error) {
+      this.#notice.fail(error);
+    } finally {
+      this.#isBusy = false;
+      this.#show();
+    }
+  }
+
+  #historyOf(name: LaneName): LaneHistory | null {
+    return this.#race?.lane(name).history ?? this.#stored?.lanes[name].history ?? null;
+  }
+
+  #show(): void {
+    const hasRun = this.#race !== null || this.#stored !== null;
+    const isRunning = this.#race?.isRunning === true;
+    this.#start.textContent = isRunning ? "Pause" : hasRun ? "Resume" : "Start";
+    this.#start.disabled = this.#isBusy;
+    this.#anew.disabled = this.#isBusy || !hasRun;
+    this.#write.disabled = this.#isBusy || !hasRun;
+    this.#text.disable(hasRun || this.#isBusy);
+    this.#settings.disable(hasRun || this.#isBusy);
+    const settings = this.#race?.settings ?? this.#stored?.settings ?? this.#settings.value;
+    for (const name of laneNames) {
+      this.#cards[name].show({
+        attention: attentionOf(name, settings),
+        T: settings.T,
+        history: this.#historyOf(name),
+        view: this.#race?.lane(name) ?? null,
+        canDownload: hasRun && !this.#isBusy,
+      });
+    }
+    this.#showChart(settings);
+  }
+
+  #showChart(settings: TrainSettings): void {
+    const byTime = this.#across.value === "time";
+    const series = laneNames.flatMap((name) => {
+      const history = this.#historyOf(name);
+      const label = name === "dense" ? "dense" : `sparse: ${attentionOf(name, settings)}`;
+      return lossLines(history, { byTime, name: label, color: colors[name] });
+    });
+    const last = laneNames.flatMap((name) => {
+      const losses = this.#historyOf(name)?.losses ?? [];
+      return losses.length === 0 ? [] : [`${name} ${losses.at(-1)!.toFixed(2)} after ${losses.length} steps`];
+    });
+    this.#chart.show({
+      label: `Training loss. ${last.join(", ") || "No step is taken yet."}`,
+      x: {
+        title: byTime ? "seconds spent on each" : "steps",
+        isLog: false,
+        format: (value) => value.toLocaleString("en"),
+      },
+      y: { title: "loss, nats a byte", isLog: false, format: (value) => value.toFixed(1) },
+      series,
+    });
+  }
+}
+
+/** A lane's losses, and in bold their mean over the last few. */
+function lossLines(
+  history: LaneHistory | null,
+  { byTime, name, color }: { byTime: boolean; name: string; color: string },
+): Series[] {
+  const losses = history?.losses ?? [];
+  const raw: [number, number][] = [];
+  const smooth: [number, number][] = [];
+  let spentMs = 0;
+  let mean = 0;
+  for (const [i, loss] of losses.entries()) {
+    spentMs += history!.stepMs[i]!;
+    // A running mean that remembers some ten steps, and fewer at the start, where the loss falls fast.
+    mean += (loss - mean) / Math.min(1 + i / 8, 10);
+    const x = byTime ? spentMs / 1000 : i + 1;
+    raw.push([x, loss]);
+    smooth.push([x, mean]);
+  }
+  return [
+    { name, color, points: thin(raw), isFaint: true },
+    { name, color, points: thin(smooth) },
+  ];
+}
+
+/** Few enough points to draw at every step. */
+function thin<P>(points: readonly P[]): P[] {
+  const every = Math.max(1, Math.ceil(points.length / 500));
+  return points.filter((_, i) => i % every === 0 || i === points.length - 1);
+}
+
+/** How to train: fixed once a run has begun. */
+class Settings {
+  readonly #size = select<SizeName>({
+    label: "Models",
+    value: "small",
+    choices: Object.entries(sizes).map(([value, { label }]) => ({ value: value as SizeName, label })),
+  });
+  readonly #T = slider({
+    label: "Context",
+    value: 2048,
+    values: [128, 256, 512, 1024, 2048, 4096, 8192],
+    format: (T) => `${T} bytes`,
+  });
+  readonly #sparse = select<SparseName>({
+    label: "The sparse one sees",
+    value: "windowHash",
+    choices: Object.entries(sparsePatterns).map(([value, { label }]) => ({ value: value as SparseName, label })),
+  });
+  readonly #rate = slider({ label: "Learning rate", value: 0.003, values: [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01] });
+  readonly #device = select<TrainSettings["device"]>({
+    label: "Device",
+    value: "cpu",
+    choices: [
+      { value: "cpu", label: "WASM" },
+      { value: "webgpu", label: "WebGPU" },
+    ],
+  });
+  readonly #all = [this.#size, this.#T, this.#sparse, this.#rate, this.#device];
+  readonly elements = this.#all.map(({ element }) => element);
+
+  constructor() {
+    void findAdapter().then((adapter) => {
+      if (adapter && !isSoftware(adapter)) this.#device.set("webgpu");
+    });
+  }
+
+  get value(): TrainSettings {
+    return {
+      size: this.#size.value,
+      T: this.#T.value,
+      sparse: this.#sparse.value,
+      learningRate: this.#rate.value,
+      device: this.#device.value,
+    };
+  }
+
+  set({ size, T, sparse, learningRate, device }: TrainSettings): void {
+    this.#size.set(size);
+    this.#T.set(T);
+    this.#sparse.set(sparse);
+    this.#rate.set(learningRate);
+    this.#device.set(device);
+  }
+
+  disable(disabled: boolean): void {
+    for (const control of this.#all) control.disable(disabled);
+  }
+}

@@ -16,10 +16,16 @@ export async function findAdapter(): Promise<GPUAdapter | null> {
 }
 
 /** A GPU's name, as far as the browser tells it. */
-export function adapterName({ info }: GPUAdapter): string {
+export function adapterName(adapter: GPUAdapter): string {
+  const { info } = adapter;
   const names = [info.description || info.device, info.vendor, info.architecture].filter((name) => name !== "");
   const name = [...new Set(names)].join(", ") || "a GPU that the browser does not name";
-  return info.isFallbackAdapter || /swiftshader/i.test(name) ? `${name} (in software: slow)` : name;
+  return isSoftware(adapter) ? `${name} (in software: slow)` : name;
+}
+
+/** Whether the processor plays the GPU: WASM is faster then. */
+export function isSoftware({ info }: GPUAdapter): boolean {
+  return info.isFallbackAdapter || /swiftshader|llvmpipe/i.test(`${info.description} ${info.architecture}`);
 }
 
 /** In sentences for the foot of the page. */

@@ -21,7 +21,7 @@ export class PlainError extends Error implements Explanation {
 
 /** An error in words; the package's own say what to do where they can. */
 export function explain(error: unknown): Explanation {
-  if (error instanceof PlainError) return error;
+  if (isExplained(error)) return error;
   const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
   if (name === "DeviceError" && /lost/i.test(message)) {
     return {
@@ -38,10 +38,21 @@ export function explain(error: unknown): Explanation {
   if (name === "UnsupportedError" || name === "ShapeError" || name === "DataError") {
     return { what: message, remedy: "Change the setting that it names." };
   }
+  if (name === "QuotaExceededError") {
+    return {
+      what: "This browser has no room left to keep the models.",
+      remedy: "Training goes on, but a reload would lose it: download the weights, or free storage for this site.",
+    };
+  }
   if (name === "WorkerError") {
     return { what: message, remedy: "Reload the page. If it stays so, another browser may be able to run it." };
   }
   return { what: message, remedy: "Reload the page; what was saved in this browser is still there." };
+}
+
+/** Whether an error brings its explanation, from here or from a worker. */
+function isExplained(error: unknown): error is Explanation {
+  return error instanceof Error && "what" in error && "remedy" in error;
 }
 
 /** A place for one message at a time, read out when it comes. */
@@ -64,7 +75,7 @@ export function notice(): {
     say: (...children) => show("", children),
     fail: (error) => {
       const { what, remedy } = explain(error);
-      show("error", [h("strong", {}, what), " ", remedy]);
+      show("error", [h("strong", { class: "bad" }, what), " ", remedy]);
     },
     clear: () => {
       element.hidden = true;

@@ -17,7 +17,7 @@ type ToWorker = { id: number; name: string; argument: unknown } | { id: number; 
 type FromWorker = { id: number } & (
   | { event: unknown }
   | { result: unknown }
-  | { error: { name: string; message: string } }
+  | { error: { name: string; message: string; what?: string; remedy?: string } }
 );
 
 /** Marks buffers that a handler's result gives away instead of copying. */
@@ -50,12 +50,18 @@ export function serve(handlers: Handlers): void {
       if (result instanceof Transfer) scope.postMessage({ id, result: result.value }, result.buffers as Transferable[]);
       else scope.postMessage({ id, result });
     } catch (error) {
-      const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
-      scope.postMessage({ id, error: { name, message } });
+      scope.postMessage({ id, error: plainly(error) });
     } finally {
       running.delete(id);
     }
   };
+}
+
+/** An error as it crosses: its name and words, and those of a `PlainError`. */
+function plainly(error: unknown): { name: string; message: string; what?: string; remedy?: string } {
+  if (!(error instanceof Error)) return { name: "Error", message: String(error) };
+  const { name, message, what, remedy } = error as Error & { what?: string; remedy?: string };
+  return { name, message, ...(what !== undefined && { what }), ...(remedy !== undefined && { remedy }) };
 }
 
 export interface CallOptions<E> {
@@ -95,7 +101,7 @@ export function connect<H extends Handlers>(worker: Worker): Remote<H> {
     if (!call) return;
     if ("event" in data) return call.onEvent?.(data.event as never);
     waiting.delete(data.id);
-    if ("error" in data) call.reject(Object.assign(new Error(data.error.message), { name: data.error.name }));
+    if ("error" in data) call.reject(Object.assign(new Error(data.error.message), data.error));
     else call.resolve(data.result as never);
   };
   return {
