@@ -13,7 +13,7 @@ export class TextInput {
     spellcheck: false,
     placeholder: "Paste a text here, or drop a file",
   });
-  readonly #file = h("input", { type: "file", id: newId("file"), class: "file", tabindex: -1, "aria-hidden": true });
+  readonly #file = h("input", { type: "file", hidden: true });
   readonly #name = h("p", { class: "small muted", role: "status" });
   readonly #choose = button("Choose a file", () => this.#file.click());
   readonly #novel = button("Use Moby-Dick", () => void this.#takeNovel());
