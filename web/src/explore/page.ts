@@ -1,6 +1,7 @@
 import { button, type Control, select, slider } from "../ui/controls.ts";
 import { fill, h } from "../ui/dom.ts";
 import { notice } from "../ui/messages.ts";
+import { pageOf } from "../ui/page.ts";
 import { connect, type Remote } from "../workers/calls.ts";
 import { catalogue, type PatternChoice, type PatternName, powers, usualNumbers } from "./catalogue.ts";
 import type { PatternPlan } from "./patterns.ts";
@@ -67,15 +68,9 @@ class ExplorePage {
     this.#part.addEventListener("input", () => this.#stopAnimation());
     this.#pointOnCanvas(this.#positions, (row) => row);
     this.#pointOnCanvas(this.#visits, (place) => this.#plan!.parts[this.#partIndex]!.qRows[place]!);
-    this.element = h(
-      "div",
-      {},
-      h("h1", { tabindex: -1 }, "Explore"),
-      h(
-        "p",
-        { class: "lede" },
-        "Attention compares every query with every earlier key. A sparse pattern leaves most pairs out; sorted so that what a query sees is contiguous, the rest is a staircase, and a kernel skips every tile beside it.",
-      ),
+    this.element = pageOf(
+      "Explore",
+      "Attention compares every query with every earlier key. A sparse pattern leaves most pairs out; sorted so that what a query sees is contiguous, the rest is a staircase, and a kernel skips every tile beside it.",
       h("div", { class: "split" }, this.#controls(), this.#pictures()),
       this.#reading.element,
     );

@@ -3,6 +3,7 @@ import { button, type Control, checkbox, select, slider } from "../ui/controls.t
 import { fill, h } from "../ui/dom.ts";
 import { cores, hasThreads } from "../ui/machine.ts";
 import { notice, PlainError } from "../ui/messages.ts";
+import { pageOf } from "../ui/page.ts";
 import { connect, type Remote } from "../workers/calls.ts";
 import {
   type DeviceKind,
@@ -63,15 +64,9 @@ class MeasurePage {
       ),
       button("Copy a link", () => void this.#copy(linkTo, "A link to this result was copied.")),
     ];
-    this.element = h(
-      "div",
-      {},
-      h("h1", { tabindex: -1 }, "Measure"),
-      h(
-        "p",
-        { class: "lede" },
-        "Attention of one sequence, forward and backward, dense and sparse in turns, for growing T: on this machine, in this browser.",
-      ),
+    this.element = pageOf(
+      "Measure",
+      "Attention of one sequence, forward and backward, dense and sparse in turns, for growing T: on this machine, in this browser.",
       h(
         "div",
         { class: "split" },

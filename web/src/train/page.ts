@@ -3,6 +3,7 @@ import { button, type Control, segments, select, slider } from "../ui/controls.t
 import { h, newId } from "../ui/dom.ts";
 import { findAdapter, isSoftware } from "../ui/machine.ts";
 import { notice } from "../ui/messages.ts";
+import { pageOf } from "../ui/page.ts";
 import { LaneCard } from "./laneCard.ts";
 import { type LaneHistory, Race } from "./race.ts";
 import {
@@ -59,15 +60,9 @@ class TrainPage {
     const card = (name: LaneName) =>
       new LaneCard(name, { color: colors[name], download: () => void this.#download(name) });
     this.#cards = { dense: card("dense"), sparse: card("sparse") };
-    this.element = h(
-      "div",
-      {},
-      h("h1", { tabindex: -1 }, "Train"),
-      h(
-        "p",
-        { class: "lede" },
-        "Two small models of bytes learn from your text: one sees every earlier byte, the other what a sparse pattern shows it. They take turns, so that both have had the same time at any moment.",
-      ),
+    this.element = pageOf(
+      "Train",
+      "Two small models of bytes learn from your text: one sees every earlier byte, the other what a sparse pattern shows it. They take turns, so that both have had the same time at any moment.",
       h(
         "div",
         { class: "split" },
@@ -79,7 +74,7 @@ class TrainPage {
         ),
         this.#progress(),
       ),
-      h("div", { class: "pair lanes" }, ...laneNames.map((name) => this.#cards[name].element)),
+      h("div", { class: "pair" }, ...laneNames.map((name) => this.#cards[name].element)),
     );
     document.addEventListener("visibilitychange", () => {
       if (document.hidden && this.#race?.isRunning) this.#savedAt = 0;

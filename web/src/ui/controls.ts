@@ -127,6 +127,8 @@ export function checkbox(options: {
 /** A few choices side by side, of which one holds. */
 export function segments<T extends string>(options: {
   readonly label: string;
+  /** Whether the label is for screen readers only. */
+  readonly isLabelUnseen?: boolean;
   readonly choices: readonly Choice<T>[];
   readonly value: T;
   readonly onInput?: (value: T) => void;
@@ -143,7 +145,7 @@ export function segments<T extends string>(options: {
     element: h(
       "fieldset",
       { class: "segments" },
-      h("legend", {}, options.label),
+      h("legend", { class: options.isLabelUnseen ? "unseen-label" : null }, options.label),
       h("div", {}, ...inputs.flatMap((input, i) => [input, labels[i]])),
     ),
     get value() {

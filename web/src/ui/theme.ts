@@ -9,6 +9,7 @@ export function themeSwitch(): HTMLElement {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
   const control = segments<Theme>({
     label: "Theme",
+    isLabelUnseen: true,
     value: (root.dataset["theme"] as Theme | undefined) ?? "auto",
     choices: [
       { value: "auto", label: "Auto" },
