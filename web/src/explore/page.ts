@@ -272,7 +272,7 @@ class ExplorePage {
       return;
     }
     const keys = parts.flatMap((part) => [...keysSeen(part, query)].map(({ key }) => key)).sort((a, b) => a - b);
-    const some = keys.length > 12 ? `${keys.slice(0, 12).join(", ")}, ...` : keys.join(", ");
+    const some = keys.length > 12 ? `${keys.slice(0, 12).join(", ")} and so on` : keys.join(", ");
     const place = parts[this.#partIndex]!.qRows.indexOf(query);
     const text = keys.length === 0 ? " and sees nothing." : ` and sees ${keys.length} keys: ${some}.`;
     fill(this.#querySays, h("strong", {}, `Query ${query}`), ` stands at place ${place}`, text);
