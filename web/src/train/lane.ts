@@ -94,6 +94,17 @@ export class Lane {
     return { step: this.#step, loss, stepMs: performance.now() - start };
   }
 
+  /**
+   * Takes steps and takes them back: a GPU compiles its kernels in the first and records the second, which is no part of
+   * the time that a lane is measured by.
+   */
+  async warmUp(): Promise<void> {
+    const state = await this.state();
+    await this.step();
+    await this.step();
+    this.#restore(state);
+  }
+
   /** A sequence at a place that follows from the step alone: both lanes, and a resumed run, read the same. */
   #batch(index: number): Batch {
     const { T } = this.#settings;

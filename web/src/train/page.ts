@@ -132,7 +132,7 @@ class TrainPage {
   }
 
   async #openRace(): Promise<Race> {
-    this.#notice.say("Opening the device, and making the models ...");
+    this.#notice.say("Opening the device and making the models; a GPU compiles its kernels now ...");
     const text = this.#text.value();
     const settings = this.#stored?.settings ?? this.#settingsFor(contextFor(text, this.#settings.value.T));
     const race = await Race.open(settings, this.#stored?.text ?? text, this.#stored);

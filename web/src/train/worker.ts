@@ -15,6 +15,7 @@ export const handlers = {
   }): Promise<{ description: string; parameters: number }> {
     const device = await openDevice(begin.settings.device);
     lane = new Lane(device, begin);
+    if (begin.settings.device === "webgpu") await lane.warmUp();
     return { description: device.description, parameters: lane.parameterCount };
   },
 
