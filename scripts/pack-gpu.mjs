@@ -111,7 +111,9 @@ export async function packGpu({ folder, withNode, withVulkan = false, level = 6 
 /** The modules of package.json's dependencies, and theirs, as the lock file says. */
 function packModules(level) {
   const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
-  const wanted = Object.entries(packages).filter(([path, { dev, devOptional }]) => path && !dev && !devOptional);
+  const wanted = Object.entries(packages).filter(
+    ([path, { dev, devOptional, link }]) => path.startsWith("node_modules/") && !link && !dev && !devOptional,
+  );
   const found = wanted.filter(([path]) => !leftOut.test(path) && existsSync(join(root, path)));
   const files = found.flatMap(([path]) => filesOf(path)).filter((file) => !idle.some((pattern) => pattern.test(file)));
   return withScratch((scratch) => {
