@@ -82,8 +82,8 @@ describe.skipIf(!chromiumPath)("the playground", () => {
 
     await page.getByRole("button", { name: "Play" }).click();
     await page.waitForFunction(() => document.querySelector("[aria-valuetext$=sorted]") !== null);
-    await page.getByLabel("Order of queries and keys").and(page.locator('[aria-valuetext="in visit order"]')).waitFor();
-    await slideTo(page, "Order of queries and keys", "by position");
+    await page.getByLabel("Order", { exact: true }).and(page.locator('[aria-valuetext="in visit order"]')).waitFor();
+    await slideTo(page, "Order", "by position");
     await page.close();
   }, 120_000);
 

@@ -59,7 +59,7 @@ class ExplorePage {
       onInput: () => this.#chooseQuery(),
     });
     this.#order = slider({
-      label: "Order of queries and keys",
+      label: "Order",
       value: 100,
       values: Array.from({ length: 101 }, (_, i) => i),
       format: (value) => (value === 0 ? "by position" : value === 100 ? "in visit order" : `${value} % sorted`),

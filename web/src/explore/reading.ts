@@ -194,7 +194,8 @@ export class ReadingPanel {
       this.#shown,
       ...this.#characters.map(({ text }, i) => {
         const share = shares[i]!;
-        const level = share > 0 ? Math.max(4, Math.round((100 * share) / strongest)) : 0;
+        // By the square root: small shares are to be seen beside the largest.
+        const level = Math.round(100 * Math.sqrt(share / strongest));
         const name = i === chosen ? "chosen" : share > 0 ? "seen" : "unseen";
         return h("span", { class: name, "data-index": i, style: `--share:${level}%` }, text === "\n" ? "↵\n" : text);
       }),

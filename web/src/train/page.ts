@@ -158,7 +158,12 @@ class TrainPage {
       await running;
       await this.#save(race);
     } catch (error) {
-      if (this.#race === race) this.#notice.fail(error);
+      // Its device may be gone: what was kept is gone on with on a new one. A run that was thrown away has failed nobody.
+      if (this.#race !== race) return;
+      this.#notice.fail(error);
+      race.close();
+      this.#race = null;
+      this.#stored = await loadRace().catch(() => null);
     }
     this.#show();
   }

@@ -1,4 +1,5 @@
-import { type Child, fill, h, svg } from "./dom.ts";
+import { fill, h, newId, svg } from "./dom.ts";
+import { fits, type Scale, type ScaleKind, scaleOf } from "./scale.ts";
 
 /** One line of a chart. */
 export interface Series {
@@ -9,16 +10,13 @@ export interface Series {
   readonly isDashed?: boolean;
   /** Whether points get a mark: where they are few. */
   readonly hasMarks?: boolean;
-  /** Drawn thin and left out of the key: what a bold line is the mean of. */
+  /** Drawn thin, without a key and a say in the axes: what a bold line is the mean of. It is cut off where it leaves them. */
   readonly isFaint?: boolean;
 }
 
-export interface Axis {
+export interface Axis extends ScaleKind {
   readonly title: string;
-  readonly isLog: boolean;
   readonly format: (value: number) => string;
-  /** Base of a logarithmic axis's ticks; default 10. */
-  readonly base?: number;
 }
 
 export interface ChartContent {
@@ -31,6 +29,8 @@ export interface ChartContent {
 
 const margin = { top: 26, right: 14, bottom: 42, left: 56 };
 const heightPx = 320;
+/** What a label below the base needs. */
+const tickRoomPx = 64;
 
 /** A line chart as SVG, redrawn at the width that it has. */
 export class Chart {
@@ -66,84 +66,62 @@ function key({ color, isDashed, hasMarks }: Series): SVGElement {
 }
 
 function draw({ label, x, y, series }: ChartContent, widthPx: number): SVGElement {
-  const points = series.flatMap((one) => one.points).filter(([px, py]) => fits(x, px) && fits(y, py));
-  const across = scaleOf(
-    x,
-    points.map(([value]) => value),
-    [margin.left, widthPx - margin.right],
+  const box = { left: margin.left, right: widthPx - margin.right, top: margin.top, bottom: heightPx - margin.bottom };
+  const drawable = series.map((one) => ({
+    ...one,
+    points: one.points.filter(([px, py]) => fits(x, px) && fits(y, py)),
+  }));
+  const points = drawable.flatMap((one) => (one.isFaint ? [] : one.points));
+  const across = scaleOf(x, { values: points.map(([value]) => value), from: box.left, to: box.right });
+  const down = scaleOf(y, { values: points.map(([, value]) => value), from: box.bottom, to: box.top });
+  const clipId = newId("plot");
+  const { left, top } = box;
+  const plot = svg("rect", { x: left, y: top, width: box.right - left, height: box.bottom - top });
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${widthPx} ${heightPx}`, role: "img", "aria-label": label },
+    svg("clipPath", { id: clipId }, plot),
+    ...valueAxis(y, down, box),
+    ...baseAxis(x, across, box),
+    ...drawable.flatMap((one) => lineOf(one, { across, down, clip: `url(#${clipId})` })),
   );
-  const down = scaleOf(
-    y,
-    points.map(([, value]) => value),
-    [heightPx - margin.bottom, margin.top],
-  );
-  const children: Child[] = [];
-  for (const tick of down.ticks) {
-    const at = down.place(tick);
-    children.push(svg("line", { class: "grid", x1: margin.left, x2: widthPx - margin.right, y1: at, y2: at }));
-    children.push(svg("text", { x: margin.left - 8, y: at + 4, "text-anchor": "end" }, y.format(tick)));
-  }
-  const room = Math.max(2, Math.floor((widthPx - margin.left - margin.right) / 64));
-  const every = Math.ceil(across.ticks.length / room);
-  for (const [i, tick] of across.ticks.entries()) {
-    if (i % every !== 0) continue;
-    const at = across.place(tick);
-    children.push(
-      svg("line", { class: "grid", x1: at, x2: at, y1: heightPx - margin.bottom, y2: heightPx - margin.bottom + 5 }),
-    );
-    children.push(svg("text", { x: at, y: heightPx - margin.bottom + 19, "text-anchor": "middle" }, x.format(tick)));
-  }
-  children.push(svg("text", { class: "title", x: 0, y: 12 }, y.title));
-  children.push(
-    svg("text", { class: "title", x: widthPx - margin.right, y: heightPx - 4, "text-anchor": "end" }, x.title),
-  );
-  for (const { color, points, isDashed, hasMarks, isFaint } of series) {
-    const placed = points
-      .filter(([px, py]) => fits(x, px) && fits(y, py))
-      .map(([px, py]) => [across.place(px), down.place(py)] as const);
-    const path = placed.map(([px, py], i) => `${i === 0 ? "M" : "L"}${px.toFixed(1)} ${py.toFixed(1)}`).join("");
-    const name = `line${isDashed ? " dashed" : ""}${isFaint ? " faint" : ""}`;
-    if (placed.length > 1) children.push(svg("path", { class: name, d: path, style: `stroke:${color}` }));
-    if (!hasMarks) continue;
-    for (const [cx, cy] of placed) children.push(svg("circle", { cx, cy, r: 4, style: `fill:${color}` }));
-  }
-  return svg("svg", { viewBox: `0 0 ${widthPx} ${heightPx}`, role: "img", "aria-label": label }, ...children);
 }
 
-interface Scale {
-  readonly ticks: readonly number[];
-  place(value: number): number;
+interface Box {
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
 }
 
-function scaleOf(axis: Axis, values: readonly number[], [from, to]: readonly [number, number]): Scale {
-  const { low, high, ticks } = axis.isLog ? logTicks(axis.base ?? 10, values) : linearTicks(values);
-  const along = (value: number) =>
-    axis.isLog ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
-  return { ticks, place: (value) => from + (to - from) * along(value) };
+function valueAxis({ title, format }: Axis, { ticks, place }: Scale, { left, right }: Box): SVGElement[] {
+  const lines = ticks.flatMap((tick) => [
+    svg("line", { class: "grid", x1: left, x2: right, y1: place(tick), y2: place(tick) }),
+    svg("text", { x: left - 8, y: place(tick) + 4, "text-anchor": "end" }, format(tick)),
+  ]);
+  return [...lines, svg("text", { class: "title", x: 0, y: 12 }, title)];
 }
 
-function logTicks(base: number, values: readonly number[]) {
-  if (values.length === 0) return { low: 1, high: base, ticks: [1, base] };
-  const [first, last] = [Math.log(Math.min(...values)), Math.log(Math.max(...values))].map((v) => v / Math.log(base));
-  const low = Math.floor(first! + 1e-9);
-  const high = Math.max(low + 1, Math.ceil(last! - 1e-9));
-  const ticks = Array.from({ length: high - low + 1 }, (_, i) => base ** (low + i));
-  return { low: base ** low, high: base ** high, ticks };
+function baseAxis({ title, format }: Axis, { ticks, place }: Scale, { left, right, bottom }: Box): SVGElement[] {
+  const room = Math.max(2, Math.floor((right - left) / tickRoomPx));
+  const every = Math.ceil(ticks.length / room);
+  const marks = ticks
+    .filter((_, i) => i % every === 0)
+    .flatMap((tick) => [
+      svg("line", { class: "grid", x1: place(tick), x2: place(tick), y1: bottom, y2: bottom + 5 }),
+      svg("text", { x: place(tick), y: bottom + 19, "text-anchor": "middle" }, format(tick)),
+    ]);
+  return [...marks, svg("text", { class: "title", x: right, y: heightPx - 4, "text-anchor": "end" }, title)];
 }
 
-/** From the least to the largest, widened to ticks at 1, 2 or 5 times a power of ten. */
-function linearTicks(values: readonly number[]) {
-  if (values.length === 0) return { low: 0, high: 1, ticks: [0, 1] };
-  const least = Math.min(...values);
-  const largest = Math.max(...values);
-  const rough = (largest - least || Math.abs(largest) || 1) / 5;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((times) => times * power).find((candidate) => candidate >= rough)!;
-  const [low, high] = [Math.floor(least / step), Math.max(Math.ceil(largest / step), Math.floor(least / step) + 1)];
-  const ticks = Array.from({ length: high - low + 1 }, (_, i) => (low + i) * step);
-  return { low: low * step, high: high * step, ticks };
-}
-
-function fits({ isLog }: Axis, value: number): boolean {
-  return Number.isFinite(value) && (!isLog || value > 0);
+function lineOf(
+  { points, color, isDashed, hasMarks, isFaint }: Series,
+  { across, down, clip }: { across: Scale; down: Scale; clip: string },
+): SVGElement[] {
+  const placed = points.map(([px, py]) => [across.place(px), down.place(py)] as const);
+  const path = placed.map(([px, py], i) => `${i === 0 ? "M" : "L"}${px.toFixed(1)} ${py.toFixed(1)}`).join("");
+  const name = `line${isDashed ? " dashed" : ""}${isFaint ? " faint" : ""}`;
+  const line = svg("path", { class: name, d: path, style: `stroke:${color}`, "clip-path": isFaint && clip });
+  const marks = hasMarks ? placed.map(([cx, cy]) => svg("circle", { cx, cy, r: 4, style: `fill:${color}` })) : [];
+  return placed.length > 1 ? [line, ...marks] : marks;
 }
