@@ -14,6 +14,7 @@ import { measureGrowing } from "../src/measure/measure.ts";
 import type { MeasurementResult, Point } from "../src/measure/result.ts";
 import { Lane } from "../src/train/lane.ts";
 import type { TrainSettings } from "../src/train/settings.ts";
+import { times } from "../src/ui/format.ts";
 import { buildSite, fact, Site, slideTo } from "./site.ts";
 
 const pages = ["explore", "measure", "train"] as const;
@@ -50,7 +51,7 @@ describe.skipIf(!chromiumPath)("the playground", () => {
       await page.getByText(`${tiles.partial + tiles.full} of its ${denseTiles}`).waitFor();
       const shown = await Promise.all(["skipped", "partial", "full"].map((key) => fact(page, key)));
       expect(shown.map((text) => Number(text.replaceAll(",", "")))).toEqual([tiles.skipped, tiles.partial, tiles.full]);
-      expect(await fact(page, "speedTiles")).toBe(timesText(denseTiles / (tiles.partial + tiles.full)));
+      expect(await fact(page, "speedTiles")).toBe(times(denseTiles / (tiles.partial + tiles.full)));
       expect(await page.getByLabel("Part of the union").locator("option").count()).toBe(parts.length);
       if (name === "windowHash") await page.getByLabel("Part of the union").selectOption("hash");
     }
@@ -372,10 +373,6 @@ async function laneFacts(page: Page) {
     steps: Number(await fact(page, "steps", `[data-lane="${name}"]`)),
   });
   return { dense: await of("dense"), sparse: await of("sparse") };
-}
-
-function timesText(ratio: number): string {
-  return `${ratio.toFixed(ratio < 9.95 ? 2 : 1)}×`;
 }
 
 function mean(values: readonly number[]): number {

@@ -1,4 +1,5 @@
 import { range } from "../ui/controls.ts";
+import { powers } from "../ui/powers.ts";
 
 /** The patterns that Explore shows, as plain data: the page makes sliders of it, the worker patterns (`patterns.ts`). */
 
@@ -138,11 +139,4 @@ export const catalogue: Readonly<Record<PatternName, PatternInfo>> = {
 /** A choice of this pattern with its usual numbers. */
 export function usualNumbers(name: PatternName): Record<string, number> {
   return Object.fromEntries(catalogue[name].numbers.map(({ key, value }) => [key, value]));
-}
-
-/** Powers of two from `from` to `to`. */
-export function powers(from: number, to: number): number[] {
-  const list: number[] = [];
-  for (let value = from; value <= to; value *= 2) list.push(value);
-  return list;
 }

@@ -1,9 +1,12 @@
-import { button, type Control, select, slider } from "../ui/controls.ts";
+import { button, type Control, slider } from "../ui/controls.ts";
 import { fill, h } from "../ui/dom.ts";
+import { percent, thousands, times } from "../ui/format.ts";
 import { notice } from "../ui/messages.ts";
 import { pageOf } from "../ui/page.ts";
 import { connect, type Remote } from "../workers/calls.ts";
-import { catalogue, type PatternChoice, type PatternName, powers, usualNumbers } from "./catalogue.ts";
+import { latest } from "../workers/latest.ts";
+import { catalogue } from "./catalogue.ts";
+import { PatternControls } from "./patternControls.ts";
 import type { PatternPlan } from "./patterns.ts";
 import type { handlers } from "./patternWorker.ts";
 import { drawPositions, drawVisits, keysSeen, visitedTiles } from "./picture.ts";
@@ -24,8 +27,7 @@ class ExplorePage {
   readonly #reading = new ReadingPanel();
   readonly #positions = h("canvas", { role: "img" });
   readonly #visits = h("canvas", { role: "img" });
-  readonly #numbers = h("div", { class: "stack" });
-  readonly #sees = h("p", { class: "muted" });
+  readonly #controls = new PatternControls(latest(() => this.#plan()));
   readonly #facts = h("dl", { class: "facts" });
   readonly #tiles = h("p", { class: "muted small" });
   readonly #query: ReturnType<typeof slider>;
@@ -38,10 +40,7 @@ class ExplorePage {
     h("label", { for: "part" }, "Part of the union"),
     this.#part,
   );
-  #choice: PatternChoice = { name: "hash", numbers: usualNumbers("hash"), T: 256, tile: 16, seed: 1 };
-  #plan: PatternPlan | null = null;
-  #isPlanning = false;
-  #isStale = false;
+  #planned: PatternPlan | null = null;
   /** Of the pointing-out: whether anyone asked for it yet. */
   #isQueryChosen = false;
   #tilesShown: number | null = null;
@@ -67,68 +66,19 @@ class ExplorePage {
     });
     this.#part.addEventListener("input", () => this.#stopAnimation());
     this.#pointOnCanvas(this.#positions, (row) => row);
-    this.#pointOnCanvas(this.#visits, (place) => this.#plan!.parts[this.#partIndex]!.qRows[place]!);
+    this.#pointOnCanvas(this.#visits, (place) => this.#planned!.parts[this.#partIndex]!.qRows[place]!);
     this.element = pageOf(
       "Explore",
       "Attention compares every query with every earlier key. A sparse pattern leaves most pairs out; sorted so that what a query sees is contiguous, the rest is a staircase, and a kernel skips every tile beside it.",
-      h("div", { class: "split" }, this.#controls(), this.#pictures()),
+      h("div", { class: "split" }, this.#controls.element, this.#pictures()),
       this.#reading.element,
     );
     const redraw = () => this.#draw();
     new ResizeObserver(redraw).observe(this.#positions);
     document.addEventListener("themechange", redraw);
-    this.#offerNumbers();
-    void this.#replan();
+    void this.#plan();
     void this.#reading.start();
   }
-
-  #controls(): HTMLElement {
-    const change = (part: Partial<PatternChoice>) => {
-      this.#choice = { ...this.#choice, ...part };
-      void this.#replan();
-    };
-    const pattern = select<PatternName>({
-      label: "Pattern",
-      value: this.#choice.name,
-      choices: Object.entries(catalogue).map(([value, { label }]) => ({ value: value as PatternName, label })),
-      onInput: (name) => {
-        this.#choice = { ...this.#choice, name, numbers: usualNumbers(name) };
-        this.#offerNumbers();
-        void this.#replan();
-      },
-    });
-    const length = slider({
-      label: "Sequence",
-      value: this.#choice.T,
-      values: powers(64, 1024),
-      format: (T) => `${T} tokens`,
-      onInput: (T) => {
-        change({ T });
-        this.#offerNumbers();
-      },
-    });
-    const tile = slider({
-      label: "Tiles",
-      value: this.#choice.tile,
-      values: powers(4, 64),
-      format: (size) => `${size} × ${size}`,
-      onInput: (tile) => change({ tile }),
-    });
-    this.#again = button("Draw other random numbers", () => change({ seed: this.#choice.seed + 1 }), {
-      class: "quiet",
-    });
-    return h(
-      "section",
-      { class: "card stack controls", "aria-label": "Pattern and numbers" },
-      pattern.element,
-      this.#sees,
-      this.#numbers,
-      length.element,
-      tile.element,
-      this.#again,
-    );
-  }
-  #again!: HTMLButtonElement;
 
   #pictures(): HTMLElement {
     return h(
@@ -168,47 +118,14 @@ class ExplorePage {
     );
   }
 
-  #offerNumbers(): void {
-    const { name, T } = this.#choice;
-    const info = catalogue[name];
-    const sliders = info.numbers.map(({ key, label, values, format }) => {
-      const made = slider({
-        label,
-        value: this.#choice.numbers[key]!,
-        values: values(T),
-        ...(format && { format }),
-        onInput: (value) => {
-          this.#choice = { ...this.#choice, numbers: { ...this.#choice.numbers, [key]: value } };
-          void this.#replan();
-        },
-      });
-      return { key, made };
-    });
-    // A shorter sequence may not have room for what was chosen.
-    const numbers = Object.fromEntries(sliders.map(({ key, made }) => [key, made.value]));
-    this.#choice = { ...this.#choice, numbers };
-    fill(this.#numbers, ...sliders.map(({ made }) => made.element));
-    this.#numbers.hidden = sliders.length === 0;
-    fill(this.#sees, info.sees);
-    this.#again.hidden = !info.isRandom;
-  }
-
-  /** Plans what is chosen; what changes meanwhile is planned after it. */
-  async #replan(): Promise<void> {
-    this.#isStale = true;
-    if (this.#isPlanning) return;
-    this.#isPlanning = true;
+  /** Plans what is chosen, and shows it. */
+  async #plan(): Promise<void> {
     try {
-      while (this.#isStale) {
-        this.#isStale = false;
-        this.#plan = await this.#remote.call("plan", this.#choice);
-      }
+      this.#planned = await this.#remote.call("plan", this.#controls.choice);
       this.#notice.clear();
-      this.#showPlan(this.#plan!);
+      this.#showPlan(this.#planned);
     } catch (error) {
       this.#notice.fail(error);
-    } finally {
-      this.#isPlanning = false;
     }
   }
 
@@ -258,12 +175,12 @@ class ExplorePage {
   }
 
   #draw(): void {
-    if (!this.#plan || this.#positions.clientWidth === 0) return;
+    if (!this.#planned || this.#positions.clientWidth === 0) return;
     const query = this.#isQueryChosen ? this.#query.value : null;
-    drawPositions(this.#positions, this.#plan, { query });
+    drawPositions(this.#positions, this.#planned, { query });
     const tilesShown = this.#tilesShown;
-    drawVisits(this.#visits, this.#plan, { part: this.#partIndex, at: this.#order.value / 100, query, tilesShown });
-    this.#sayQuery(this.#plan, query);
+    drawVisits(this.#visits, this.#planned, { part: this.#partIndex, at: this.#order.value / 100, query, tilesShown });
+    this.#sayQuery(this.#planned, query);
   }
 
   #sayQuery({ parts }: PatternPlan, query: number | null): void {
@@ -286,8 +203,8 @@ class ExplorePage {
   /** A pointer over a picture chooses the query of its row. */
   #pointOnCanvas(canvas: HTMLCanvasElement, queryOf: (row: number) => number): void {
     canvas.addEventListener("pointermove", ({ offsetY }) => {
-      if (!this.#plan) return;
-      const { T } = this.#plan.choice;
+      if (!this.#planned) return;
+      const { T } = this.#planned.choice;
       const row = Math.min(T - 1, Math.max(0, Math.floor((offsetY / canvas.clientHeight) * T)));
       this.#query.set(queryOf(row));
       this.#chooseQuery();
@@ -297,13 +214,13 @@ class ExplorePage {
   /** Sorts the rows before one's eyes, then visits the tiles one by one. */
   #play(): void {
     this.#stopAnimation();
-    if (!this.#plan || matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    if (!this.#planned || matchMedia("(prefers-reduced-motion: reduce)").matches) {
       this.#order.set(100);
       this.#draw();
       return;
     }
-    const { tile } = this.#plan.choice;
-    const tiles = [...visitedTiles(this.#plan.parts[this.#partIndex]!, tile)].length;
+    const { tile } = this.#planned.choice;
+    const tiles = [...visitedTiles(this.#planned.parts[this.#partIndex]!, tile)].length;
     const start = performance.now();
     const frame = (now: number) => {
       const spent = now - start;
@@ -327,16 +244,4 @@ class ExplorePage {
 /** From 0 to 1, slow at both ends. */
 function ease(x: number): number {
   return (1 - Math.cos(Math.PI * x)) / 2;
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)} %`;
-}
-
-function times(ratio: number): string {
-  return Number.isFinite(ratio) ? `${ratio.toFixed(ratio < 9.95 ? 2 : 1)}×` : "-";
-}
-
-function thousands(n: number): string {
-  return n.toLocaleString("en");
 }

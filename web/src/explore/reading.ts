@@ -2,6 +2,7 @@ import { select } from "../ui/controls.ts";
 import { fill, h, newId } from "../ui/dom.ts";
 import { notice } from "../ui/messages.ts";
 import { connect, type Remote } from "../workers/calls.ts";
+import { latest } from "../workers/latest.ts";
 import { catalogue, type PatternChoice } from "./catalogue.ts";
 import type { handlers, LoadedModel, Reading } from "./readingWorker.ts";
 
@@ -41,8 +42,7 @@ export class ReadingPanel {
   #choice: PatternChoice | undefined;
   #characters: Character[] = [];
   #reading: Reading | null = null;
-  #isReading = false;
-  #isStale = false;
+  readonly #read = latest(() => this.#readOnce());
 
   constructor() {
     const [textId, byteId, headId] = ["text", "byte", "head"].map(newId);
@@ -124,26 +124,10 @@ export class ReadingPanel {
     if (this.#sees.value === "above") void this.#read();
   }
 
-  async #read(): Promise<void> {
+  /** Reads the text as it is now. */
+  async #readOnce(): Promise<void> {
     if (!this.#model || !this.#remote) return;
-    // One reading at a time; what changes meanwhile is read after it.
-    this.#isStale = true;
-    if (this.#isReading) return;
-    this.#isReading = true;
-    try {
-      while (this.#isStale) {
-        this.#isStale = false;
-        await this.#readOnce(this.#remote, this.#model);
-      }
-    } catch (error) {
-      this.#notice.fail(error);
-    } finally {
-      this.#isReading = false;
-    }
-  }
-
-  async #readOnce(remote: Remote<typeof handlers>, { context }: LoadedModel): Promise<void> {
-    const { bytes, characters, isCut } = splitText(this.#text.value, context);
+    const { bytes, characters, isCut } = splitText(this.#text.value, this.#model.context);
     if (characters.length < 2) {
       this.#notice.say("Type at least two letters.");
       return;
@@ -154,9 +138,14 @@ export class ReadingPanel {
       this.#notice.say(`A model's heads know no pattern "${label}". Choose another one above, such as Hash.`);
       return;
     }
-    this.#reading = await remote.call("read", { bytes, attention });
+    try {
+      this.#reading = await this.#remote.call("read", { bytes, attention });
+    } catch (error) {
+      this.#notice.fail(error);
+      return;
+    }
     this.#characters = characters;
-    if (isCut) this.#notice.say(`The model reads ${context} bytes; the rest of the text is left out.`);
+    if (isCut) this.#notice.say(`The model reads ${this.#model.context} bytes; the rest of the text is left out.`);
     else this.#notice.clear();
     this.#offerHeads(this.#reading);
     this.#byte.max = String(characters.length - 1);

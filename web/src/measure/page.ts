@@ -1,10 +1,12 @@
 import { Chart, type Series } from "../ui/chart.ts";
-import { button, type Control, checkbox, select, slider } from "../ui/controls.ts";
+import { button } from "../ui/controls.ts";
 import { fill, h } from "../ui/dom.ts";
-import { cores, hasThreads } from "../ui/machine.ts";
+import { tokens } from "../ui/format.ts";
 import { notice, PlainError } from "../ui/messages.ts";
 import { pageOf } from "../ui/page.ts";
 import { connect, type Remote } from "../workers/calls.ts";
+import { Controls } from "./controls.ts";
+import { factsOf } from "./machine.ts";
 import {
   type DeviceKind,
   type DeviceResult,
@@ -15,16 +17,12 @@ import {
   type Point,
   type Settings,
 } from "./result.ts";
-import type { GpuFacts, handlers } from "./worker.ts";
+import { sentenceOf, tableOf } from "./words.ts";
+import type { handlers } from "./worker.ts";
 
 type Worked = Remote<typeof handlers>;
 
 const colors: Readonly<Record<DeviceKind, string>> = { webgpu: "var(--run1)", cpu: "var(--run2)" };
-const tierLabels = {
-  f32: "f32 arithmetic",
-  subgroups: "f16 tensors, subgroups",
-  matrices: "subgroup matrices",
-} as const;
 
 /** Measure: dense and sparse attention, forward and backward, on this machine. */
 export function measurePage(): HTMLElement {
@@ -221,98 +219,6 @@ class MeasurePage {
   }
 }
 
-/** What can be set. */
-class Controls {
-  readonly #webgpu = checkbox({ label: "WebGPU", value: false });
-  readonly #wasm = checkbox({ label: hasThreads ? `WASM, ${cores} threads` : "WASM, one thread", value: true });
-  readonly #tier = select<"auto" | "f32" | "subgroups" | "matrices">({
-    label: "WebGPU's tier",
-    value: "auto",
-    choices: [
-      { value: "auto", label: "the highest it has" },
-      ...(["f32", "subgroups", "matrices"] as const).map((value) => ({ value, label: tierLabels[value] })),
-    ],
-  });
-  readonly #sparse = select({
-    label: "Sparse pattern",
-    value: "hash(16)",
-    choices: [
-      ...[4, 8, 16, 32, 64].map((n) => ({ value: `hash(${n})`, label: `Hash, ${n} buckets` })),
-      ...[64, 256].map((n) => ({ value: `window(${n})`, label: `Window of ${n}` })),
-    ],
-  });
-  readonly #heads = slider({ label: "Heads", value: 4, values: [1, 2, 4, 8, 12] });
-  readonly #dimension = slider({ label: "Head dimension", value: 64, values: [16, 32, 64, 128] });
-  readonly #longest = slider({
-    label: "Up to",
-    value: 8192,
-    values: [256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536],
-    format: (T) => `${tokens(T)} tokens`,
-  });
-  readonly #limit = slider({ label: "Longest step", value: 4, values: [1, 2, 4, 8, 16, 30], format: (s) => `${s} s` });
-
-  readonly #all: readonly Pick<Control<never>, "element" | "disable">[] = [
-    this.#webgpu,
-    this.#wasm,
-    this.#tier,
-    this.#sparse,
-    this.#heads,
-    this.#dimension,
-    this.#longest,
-    this.#limit,
-  ];
-  #hasGpu = false;
-
-  get elements(): HTMLElement[] {
-    return [
-      h("fieldset", { class: "stack" }, h("legend", {}, "Devices"), this.#webgpu.element, this.#wasm.element),
-      ...this.#all.slice(2).map(({ element }) => element),
-    ];
-  }
-
-  get kinds(): DeviceKind[] {
-    return [...(this.#webgpu.value ? (["webgpu"] as const) : []), ...(this.#wasm.value ? (["cpu"] as const) : [])];
-  }
-
-  get tier() {
-    return this.#tier.value === "auto" ? null : this.#tier.value;
-  }
-
-  get value(): Settings {
-    return {
-      H: this.#heads.value,
-      D: this.#dimension.value,
-      longest: this.#longest.value,
-      sparse: this.#sparse.value,
-      limitMs: 1000 * this.#limit.value,
-    };
-  }
-
-  /** Lets WebGPU be chosen where there is a GPU; one in hardware is chosen at once. */
-  offerGpu(gpu: GpuFacts | null): void {
-    this.#hasGpu = gpu !== null;
-    this.#webgpu.set(gpu !== null && !gpu.isSoftware);
-    this.disable(false);
-  }
-
-  disable(disabled: boolean): void {
-    for (const control of this.#all) control.disable(disabled);
-    if (this.#hasGpu) return;
-    this.#webgpu.disable(true);
-    this.#tier.disable(true);
-  }
-}
-
-function head(settings: Settings) {
-  return {
-    kind: "scfa-measurement",
-    version: 1,
-    when: new Date().toISOString(),
-    browser: navigator.userAgent,
-    settings,
-  } as const;
-}
-
 function linkTo(result: MeasurementResult): string {
   return `${location.href.split("#")[0]}#/measure?result=${encodeResult(result)}`;
 }
@@ -329,81 +235,13 @@ function seriesOf({ device, points }: DeviceResult): Series[] {
   }));
 }
 
-/** What it comes to at the longest T where both were measured. */
-function sentenceOf(device: DeviceKind, points: readonly Point[]): string[] {
-  const sum = (point: Point) => point.forwardMs + point.backwardMs;
-  const dense = points.filter((point) => point.pattern === "dense").at(-1);
-  const sparse = points.find((point) => point.pattern !== "dense" && point.T === dense?.T);
-  if (!dense || !sparse) return [];
-  const share = (100 * sparse.visibleShare).toFixed(1);
-  return [
-    `${deviceLabels[device]} at ${tokens(dense.T)} tokens: ${sparse.pattern} takes ${milliseconds(sum(sparse))}, dense ${milliseconds(sum(dense))}: ${(sum(dense) / sum(sparse)).toFixed(1)} times as fast, with ${share} % of the pairs.`,
-  ];
-}
-
-function tableOf(devices: readonly DeviceResult[]): HTMLElement {
-  const rows = devices.flatMap(({ device, points }) => points.map((point) => ({ device, point, all: points })));
-  const cells = ({ device, point, all }: (typeof rows)[number]) => {
-    const dense = all.find(({ T, pattern }) => T === point.T && pattern === "dense");
-    const total = point.forwardMs + point.backwardMs;
-    const ratio = dense && point !== dense ? `${((dense.forwardMs + dense.backwardMs) / total).toFixed(1)}×` : "-";
-    return [
-      point.pattern,
-      tokens(point.T),
-      milliseconds(point.forwardMs),
-      milliseconds(point.backwardMs),
-      ratio,
-      `${(100 * point.visibleShare).toFixed(1)} %`,
-      point.dtype,
-      point.worstDifference.toExponential(1),
-    ].map((text, i) => (i === 0 ? h("td", {}, `${deviceLabels[device]}, ${text}`) : h("td", {}, text)));
-  };
-  const heads = ["", "T", "forward", "backward", "speed-up", "pairs", "type", "difference from float64"];
-  return h(
-    "table",
-    {},
-    h("thead", {}, h("tr", {}, ...heads.map((text) => (text === "" ? h("td", {}) : h("th", { scope: "col" }, text))))),
-    h("tbody", {}, ...rows.map((row) => h("tr", {}, ...cells(row)))),
-  );
-}
-
-function factsOf(gpu: GpuFacts | null): HTMLElement[] {
-  const rows: [string, string][] = [];
-  if (gpu) {
-    rows.push(["GPU", gpu.name]);
-    for (const { tier, lacks } of gpu.tiers) {
-      rows.push([
-        `Tier ${tier}`,
-        lacks.length === 0 ? `yes: ${tierLabels[tier]}` : `no: the GPU or the browser lacks ${lacks.join(", ")}`,
-      ]);
-    }
-    for (const [name, value] of Object.entries(gpu.limits)) rows.push([limitLabels[name] ?? name, limit(name, value)]);
-  } else rows.push(["GPU", "this browser offers no WebGPU; WASM is measured"]);
-  rows.push(["WASM", hasThreads ? `${cores} threads` : "one thread: the page is not cross-origin isolated"]);
-  return rows.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]);
-}
-
-const limitLabels: Readonly<Record<string, string>> = {
-  maxBufferSize: "Largest buffer",
-  maxStorageBufferBindingSize: "Largest binding",
-  maxStorageBuffersPerShaderStage: "Buffers of a kernel",
-  maxComputeWorkgroupStorageSize: "Workgroup memory",
-  maxComputeInvocationsPerWorkgroup: "Threads of a workgroup",
-};
-
-function limit(name: string, value: number): string {
-  if (/Size$/.test(name) && value >= 1024) {
-    return value >= 2 ** 20
-      ? `${(value / 2 ** 20).toLocaleString("en", { maximumFractionDigits: 0 })} MiB`
-      : `${value / 1024} KiB`;
-  }
-  return value.toLocaleString("en");
-}
-
-function tokens(T: number): string {
-  return T >= 1024 ? `${T / 1024}k` : String(T);
-}
-
-function milliseconds(ms: number): string {
-  return `${ms.toFixed(ms < 10 ? 2 : ms < 100 ? 1 : 0)} ms`;
+/** What a result begins with: when, where, and what was asked for. */
+function head(settings: Settings) {
+  return {
+    kind: "scfa-measurement",
+    version: 1,
+    when: new Date().toISOString(),
+    browser: navigator.userAgent,
+    settings,
+  } as const;
 }

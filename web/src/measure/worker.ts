@@ -2,16 +2,9 @@ import { openDevice } from "scfa";
 import { type Tier, tierFeatures, tiers } from "scfa/webgpu";
 import { adapterName, findAdapter, isSoftware } from "../ui/machine.ts";
 import { type CallContext, serve } from "../workers/calls.ts";
+import type { GpuFacts } from "./machine.ts";
 import { measureGrowing } from "./measure.ts";
 import type { DeviceKind, Point, Settings } from "./result.ts";
-
-/** What the GPU has of what the package's kernels can use. */
-export interface GpuFacts {
-  readonly name: string;
-  readonly isSoftware: boolean;
-  readonly tiers: readonly { readonly tier: Tier; readonly lacks: readonly string[] }[];
-  readonly limits: Readonly<Record<string, number>>;
-}
 
 export type MeasureEvent =
   | { readonly type: "opened"; readonly description: string }

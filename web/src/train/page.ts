@@ -1,27 +1,18 @@
-import { Chart, type Series } from "../ui/chart.ts";
-import { button, type Control, segments, select, slider } from "../ui/controls.ts";
+import { Chart } from "../ui/chart.ts";
+import { button, type Control, segments } from "../ui/controls.ts";
 import { h, newId } from "../ui/dom.ts";
-import { findAdapter, isSoftware } from "../ui/machine.ts";
 import { notice } from "../ui/messages.ts";
 import { pageOf } from "../ui/page.ts";
+import { Controls } from "./controls.ts";
 import { LaneCard } from "./laneCard.ts";
+import { laneColors, lossChart } from "./lossChart.ts";
 import { type LaneHistory, Race } from "./race.ts";
-import {
-  attentionOf,
-  type LaneName,
-  laneNames,
-  type SizeName,
-  type SparseName,
-  sizes,
-  sparsePatterns,
-  type TrainSettings,
-} from "./settings.ts";
+import { attentionOf, type LaneName, laneNames, type TrainSettings } from "./settings.ts";
 import { forgetRace, loadRace, type StoredRace, saveRace } from "./storage.ts";
 import { contextFor } from "./text.ts";
 import { TextInput } from "./textInput.ts";
 
 const saveEveryMs = 15_000;
-const colors: Readonly<Record<LaneName, string>> = { dense: "var(--run0)", sparse: "var(--run1)" };
 
 /** Train: a dense and a sparse model side by side, on a text of one's own. */
 export function trainPage(): HTMLElement {
@@ -33,7 +24,7 @@ class TrainPage {
   readonly #notice = notice();
   readonly #chart = new Chart();
   readonly #text = new TextInput((error) => this.#notice.fail(error));
-  readonly #settings = new Settings();
+  readonly #settings = new Controls();
   readonly #cards: Readonly<Record<LaneName, LaneCard>>;
   readonly #start = button("Start", () => void this.#startOrPause(), { class: "primary" });
   readonly #anew = button("New run", () => void this.#forget());
@@ -58,7 +49,7 @@ class TrainPage {
       onInput: () => this.#show(),
     });
     const card = (name: LaneName) =>
-      new LaneCard(name, { color: colors[name], download: () => void this.#download(name) });
+      new LaneCard(name, { color: laneColors[name], download: () => void this.#download(name) });
     this.#cards = { dense: card("dense"), sparse: card("sparse") };
     this.element = pageOf(
       "Train",
@@ -263,118 +254,7 @@ class TrainPage {
         canDownload: hasRun && !this.#isBusy,
       });
     }
-    this.#showChart(settings);
-  }
-
-  #showChart(settings: TrainSettings): void {
-    const byTime = this.#across.value === "time";
-    const series = laneNames.flatMap((name) => {
-      const history = this.#historyOf(name);
-      const label = name === "dense" ? "dense" : `sparse: ${attentionOf(name, settings)}`;
-      return lossLines(history, { byTime, name: label, color: colors[name] });
-    });
-    const last = laneNames.flatMap((name) => {
-      const losses = this.#historyOf(name)?.losses ?? [];
-      return losses.length === 0 ? [] : [`${name} ${losses.at(-1)!.toFixed(2)} after ${losses.length} steps`];
-    });
-    this.#chart.show({
-      label: `Training loss. ${last.join(", ") || "No step is taken yet."}`,
-      x: {
-        title: byTime ? "seconds spent on each" : "steps",
-        isLog: false,
-        format: (value) => value.toLocaleString("en"),
-      },
-      y: { title: "loss, nats a byte", isLog: false, format: (value) => value.toFixed(1) },
-      series,
-    });
-  }
-}
-
-/** A lane's losses, and in bold their mean over the last few. */
-function lossLines(
-  history: LaneHistory | null,
-  { byTime, name, color }: { byTime: boolean; name: string; color: string },
-): Series[] {
-  const losses = history?.losses ?? [];
-  const raw: [number, number][] = [];
-  const smooth: [number, number][] = [];
-  let spentMs = 0;
-  let mean = 0;
-  for (const [i, loss] of losses.entries()) {
-    spentMs += history!.stepMs[i]!;
-    // A running mean that remembers some ten steps, and fewer at the start, where the loss falls fast.
-    mean += (loss - mean) / Math.min(1 + i / 8, 10);
-    const x = byTime ? spentMs / 1000 : i + 1;
-    raw.push([x, loss]);
-    smooth.push([x, mean]);
-  }
-  return [
-    { name, color, points: thin(raw), isFaint: true },
-    { name, color, points: thin(smooth) },
-  ];
-}
-
-/** Few enough points to draw at every step. */
-function thin<P>(points: readonly P[]): P[] {
-  const every = Math.max(1, Math.ceil(points.length / 500));
-  return points.filter((_, i) => i % every === 0 || i === points.length - 1);
-}
-
-/** How to train: fixed once a run has begun. */
-class Settings {
-  readonly #size = select<SizeName>({
-    label: "Models",
-    value: "small",
-    choices: Object.entries(sizes).map(([value, { label }]) => ({ value: value as SizeName, label })),
-  });
-  readonly #T = slider({
-    label: "Context",
-    value: 2048,
-    values: [128, 256, 512, 1024, 2048, 4096, 8192],
-    format: (T) => `${T} bytes`,
-  });
-  readonly #sparse = select<SparseName>({
-    label: "The sparse one sees",
-    value: "windowHash",
-    choices: Object.entries(sparsePatterns).map(([value, { label }]) => ({ value: value as SparseName, label })),
-  });
-  readonly #rate = slider({ label: "Learning rate", value: 0.003, values: [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01] });
-  readonly #device = select<TrainSettings["device"]>({
-    label: "Device",
-    value: "cpu",
-    choices: [
-      { value: "cpu", label: "WASM" },
-      { value: "webgpu", label: "WebGPU" },
-    ],
-  });
-  readonly #all = [this.#size, this.#T, this.#sparse, this.#rate, this.#device];
-  readonly elements = this.#all.map(({ element }) => element);
-
-  constructor() {
-    void findAdapter().then((adapter) => {
-      if (adapter && !isSoftware(adapter)) this.#device.set("webgpu");
-    });
-  }
-
-  get value(): TrainSettings {
-    return {
-      size: this.#size.value,
-      T: this.#T.value,
-      sparse: this.#sparse.value,
-      learningRate: this.#rate.value,
-      device: this.#device.value,
-    };
-  }
-
-  set({ size, T, sparse, learningRate, device }: TrainSettings): void {
-    this.#size.set(size);
-    this.#T.set(T);
-    this.#sparse.set(sparse);
-    this.#rate.set(learningRate);
-    this.#device.set(device);
-  }
-
-  disable(disabled: boolean): void {
-    for (const control of this.#all) control.disable(disabled);
+    const histories = { dense: this.#historyOf("dense"), sparse: this.#historyOf("sparse") };
+    this.#chart.show(lossChart(histories, { settings, byTime: this.#across.value === "time" }));
   }
 }
