@@ -164,6 +164,16 @@ describe.skipIf(!chromiumPath)("the playground", () => {
     await other.close();
     const broken = await site.page("measure?result=abc");
     await broken.getByText("The link holds no measurement.").waitFor();
+    await slideTo(broken, "Up to", "64k tokens");
+    await broken.getByLabel("WebGPU", { exact: true }).uncheck();
+    await broken.getByLabel(/^WASM/).uncheck();
+    await broken.getByRole("button", { name: "Measure" }).click();
+    await broken.getByText("Nothing is chosen.").waitFor();
+    await broken.getByLabel(/^WASM/).check();
+    await broken.getByRole("button", { name: "Measure" }).click();
+    await broken.locator(".chart circle").first().waitFor();
+    await broken.getByRole("button", { name: "Stop" }).click();
+    await broken.getByText("Stopped. What was measured so far is shown.").waitFor();
     await broken.close();
   }, 240_000);
 
@@ -179,7 +189,13 @@ describe.skipIf(!chromiumPath)("the playground", () => {
     await page.getByText("photo.png is not a text file.").waitFor();
     await page.getByRole("button", { name: "Start" }).click();
     await page.getByText("There is no text yet.").waitFor();
-    await fileInput().setInputFiles({ name: "whale.txt", mimeType: "text/plain", buffer: Buffer.from(whale) });
+    await page.getByLabel("Text to learn from").fill("pasted");
+    await page.getByText("6 characters").waitFor();
+    await page.getByRole("button", { name: "Start" }).click();
+    await page.getByText("There are only 6 bytes of text.").waitFor();
+    await page.getByRole("button", { name: "Use Moby-Dick" }).click();
+    await page.getByText("Moby-Dick: 1,204,997 bytes").waitFor();
+    await drop(page, ".drop", { name: "whale.txt", text: whale });
     await page.getByText("whale.txt: 2,880 bytes").waitFor();
     await page.getByLabel("Models", { exact: true }).selectOption("Tiny: 1 layer of 64");
     await slideTo(page, "Context", "128 bytes");
@@ -343,6 +359,16 @@ function drawnPairs(page: Page, T: number): Promise<string[]> {
     }
     return pairs;
   }, T);
+}
+
+/** Drops a text file, as from the desktop. */
+async function drop(page: Page, onto: string, file: { name: string; text: string }): Promise<void> {
+  const dataTransfer = await page.evaluateHandle(({ name, text }) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([text], name, { type: "text/plain" }));
+    return transfer;
+  }, file);
+  await page.dispatchEvent(onto, "drop", { dataTransfer });
 }
 
 async function stepsReach(page: Page, steps: number): Promise<void> {
