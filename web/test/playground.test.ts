@@ -387,7 +387,7 @@ function keptLosses(page: Page): Promise<{ dense: number[]; sparse: number[] }> 
         request.onsuccess = () => resolve(request.result);
       });
     const database = await done(indexedDB.open("scfa-playground"));
-    const { lanes } = await done(database.transaction("races").objectStore("races").get("current"));
+    const { lanes } = await done(database.transaction("races").objectStore("races").get("state"));
     database.close();
     return { dense: lanes.dense.history.losses, sparse: lanes.sparse.history.losses };
   });

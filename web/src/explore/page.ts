@@ -176,11 +176,19 @@ class ExplorePage {
 
   #draw(): void {
     if (!this.#planned || this.#positions.clientWidth === 0) return;
-    const query = this.#isQueryChosen ? this.#query.value : null;
-    drawPositions(this.#positions, this.#planned, { query });
-    const tilesShown = this.#tilesShown;
-    drawVisits(this.#visits, this.#planned, { part: this.#partIndex, at: this.#order.value / 100, query, tilesShown });
-    this.#sayQuery(this.#planned, query);
+    drawPositions(this.#positions, this.#planned, { query: this.#chosenQuery });
+    this.#drawVisits(this.#planned);
+    this.#sayQuery(this.#planned, this.#chosenQuery);
+  }
+
+  #drawVisits(plan: PatternPlan): void {
+    const at = this.#order.value / 100;
+    const [part, query, tilesShown] = [this.#partIndex, this.#chosenQuery, this.#tilesShown];
+    drawVisits(this.#visits, plan, { part, at, query, tilesShown });
+  }
+
+  get #chosenQuery(): number | null {
+    return this.#isQueryChosen ? this.#query.value : null;
   }
 
   #sayQuery({ parts }: PatternPlan, query: number | null): void {
@@ -219,8 +227,9 @@ class ExplorePage {
       this.#draw();
       return;
     }
-    const { tile } = this.#planned.choice;
-    const tiles = [...visitedTiles(this.#planned.parts[this.#partIndex]!, tile)].length;
+    const plan = this.#planned;
+    const { tile } = plan.choice;
+    const tiles = [...visitedTiles(plan.parts[this.#partIndex]!, tile)].length;
     const start = performance.now();
     const frame = (now: number) => {
       const spent = now - start;
@@ -228,7 +237,7 @@ class ExplorePage {
       this.#order.set(Math.round(100 * ease(sorted)));
       const swept = Math.max(0, (spent - sortingMs) / sweepMs);
       this.#tilesShown = swept < 1 ? Math.floor(swept * tiles) : null;
-      this.#draw();
+      this.#drawVisits(plan);
       if (swept < 1) this.#animation = requestAnimationFrame(frame);
     };
     this.#animation = requestAnimationFrame(frame);

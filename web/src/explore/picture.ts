@@ -93,13 +93,30 @@ function stepsBefore(plan: PatternPlan, index: number): number {
   return plan.parts.slice(0, index).reduce((sum, part) => sum + Math.min(2, (stepOfPlaces(part).at(-1) ?? 0) + 1), 0);
 }
 
+interface Scratch {
+  readonly scratch: OffscreenCanvas;
+  readonly image: ImageData;
+  /** The image's, one number a pixel. */
+  readonly pixels: Uint32Array;
+}
+
+/** A picture of a pixel for each pair, kept for the next frame. */
+function scratchFor(T: number): Scratch {
+  if (kept?.image.width !== T) {
+    const image = new ImageData(T, T);
+    kept = { scratch: new OffscreenCanvas(T, T), image, pixels: new Uint32Array(image.data.buffer) };
+  }
+  return kept;
+}
+let kept: Scratch | undefined;
+
 function drawPairs(
   context: CanvasRenderingContext2D,
   parts: readonly PlannedPart[],
   { colors, T, at, firstStep = 0 }: { colors: Palette; T: number; at: Progress; firstStep?: number },
 ): void {
-  const image = new ImageData(T, T);
-  const pixels = new Uint32Array(image.data.buffer);
+  const { scratch, image, pixels } = scratchFor(T);
+  pixels.fill(0);
   const packed = colors.steps.map(([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
   let offset = firstStep;
   for (const part of parts) {
@@ -112,7 +129,6 @@ function drawPairs(
     offset += Math.min(2, (steps.at(-1) ?? 0) + 1);
   }
   const { width, height } = context.canvas;
-  const scratch = new OffscreenCanvas(T, T);
   scratch.getContext("2d")!.putImageData(image, 0, 0);
   // Cells of a few pixels have sharp edges; smaller ones are averaged, or some would come out wider than others.
   context.imageSmoothingEnabled = width < T * 3;

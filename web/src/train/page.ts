@@ -8,7 +8,7 @@ import { LaneCard } from "./laneCard.ts";
 import { laneColors, lossChart } from "./lossChart.ts";
 import { type LaneHistory, Race } from "./race.ts";
 import { attentionOf, type LaneName, laneNames, type TrainSettings } from "./settings.ts";
-import { forgetRace, loadRace, type StoredRace, saveRace } from "./storage.ts";
+import { forgetRace, keepState, keepText, loadRace, type StoredRace } from "./storage.ts";
 import { contextFor } from "./text.ts";
 import { TextInput } from "./textInput.ts";
 
@@ -128,6 +128,7 @@ class TrainPage {
     const settings = this.#stored?.settings ?? this.#settingsFor(contextFor(text, this.#settings.value.T));
     const race = await Race.open(settings, this.#stored?.text ?? text, this.#stored);
     this.#notice.clear();
+    if (!this.#stored) await keepText(text).catch((error: unknown) => this.#notice.fail(error));
     return race;
   }
 
@@ -164,7 +165,7 @@ class TrainPage {
     try {
       const snapshot = await race.snapshot();
       if (this.#race !== race) return;
-      await saveRace(snapshot);
+      await keepState(snapshot);
       const { dense, sparse } = snapshot.lanes;
       this.#saved.textContent = `Kept in this browser: step ${dense.state.step} of dense, ${sparse.state.step} of sparse.`;
     } catch (error) {

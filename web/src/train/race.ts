@@ -1,6 +1,6 @@
 import { connect, type Remote } from "../workers/calls.ts";
 import { type LaneName, laneNames, type TrainSettings } from "./settings.ts";
-import type { StoredRace } from "./storage.ts";
+import type { RaceState, StoredRace } from "./storage.ts";
 import type { TrainingText } from "./text.ts";
 import type { handlers } from "./worker.ts";
 
@@ -38,7 +38,6 @@ export class Race {
 
   private constructor(
     readonly settings: TrainSettings,
-    readonly text: TrainingText,
     lanes: Record<LaneName, Lane>,
   ) {
     this.#lanes = lanes;
@@ -59,7 +58,7 @@ export class Race {
     const remotes: Remote<typeof handlers>[] = [];
     try {
       const [dense, sparse] = await Promise.all(laneNames.map(open));
-      return new Race(settings, text, { dense: dense!, sparse: sparse! });
+      return new Race(settings, { dense: dense!, sparse: sparse! });
     } catch (error) {
       for (const remote of remotes) remote.close();
       throw error;
@@ -108,13 +107,13 @@ export class Race {
   }
 
   /** What the browser is to keep; no step may be in progress. */
-  async snapshot(): Promise<StoredRace> {
-    const { settings, text } = this;
+  async snapshot(): Promise<RaceState> {
+    const { settings } = this;
     const lanes = { dense: await this.#kept("dense"), sparse: await this.#kept("sparse") };
-    return { version: 1, savedAt: Date.now(), settings, text, lanes };
+    return { version: 1, savedAt: Date.now(), settings, lanes };
   }
 
-  async #kept(name: LaneName): Promise<StoredRace["lanes"][LaneName]> {
+  async #kept(name: LaneName): Promise<RaceState["lanes"][LaneName]> {
     const lane = this.#lanes[name];
     if (lane.history.losses.length > 0) lane.visibleShare = await lane.remote.call("visibleShare", undefined);
     return { state: await lane.remote.call("state", undefined), history: lane.history };

@@ -4,40 +4,57 @@ import type { LaneName, TrainSettings } from "./settings.ts";
 import type { TrainingText } from "./text.ts";
 
 /** A race as this browser keeps it: enough to go on after a reload, to the same losses. */
-export interface StoredRace {
+export interface StoredRace extends RaceState {
+  readonly text: TrainingText;
+}
+
+/** All of it that changes as it goes. */
+export interface RaceState {
   readonly version: 1;
   /** Milliseconds since 1970. */
   readonly savedAt: number;
   readonly settings: TrainSettings;
-  readonly text: TrainingText;
   readonly lanes: Readonly<Record<LaneName, { readonly state: LaneState; readonly history: LaneHistory }>>;
 }
 
-const [databaseName, storeName, key] = ["scfa-playground", "races", "current"];
+const [databaseName, storeName] = ["scfa-playground", "races"];
+const keys = { state: "state", text: "text" } as const;
 
-/** Replaces what is kept. @throws DOMException if the browser has no room, or keeps nothing */
-export async function saveRace(race: StoredRace): Promise<void> {
-  await inStore("readwrite", (store) => store.put(race, key));
+/** Keeps the text of a race, which may be long and never changes, in place of any race before. */
+export async function keepText(text: TrainingText): Promise<void> {
+  await inStore("readwrite", (store) => {
+    store.clear();
+    store.put(text, keys.text);
+  });
+}
+
+/** Replaces what is kept of the race. @throws DOMException if the browser has no room, or keeps nothing */
+export async function keepState(state: RaceState): Promise<void> {
+  await inStore("readwrite", (store) => store.put(state, keys.state));
 }
 
 /** What is kept; null if there is nothing, or nothing that this version can read. */
 export async function loadRace(): Promise<StoredRace | null> {
-  const race = (await inStore("readonly", (store) => store.get(key))) as StoredRace | undefined;
-  return race?.version === 1 ? race : null;
+  const requests = await inStore("readonly", (store) => ({ state: store.get(keys.state), text: store.get(keys.text) }));
+  const [state, text] = [
+    requests.state.result as RaceState | undefined,
+    requests.text.result as TrainingText | undefined,
+  ];
+  return state?.version === 1 && text ? { ...state, text } : null;
 }
 
 export async function forgetRace(): Promise<void> {
-  await inStore("readwrite", (store) => store.delete(key));
+  await inStore("readwrite", (store) => store.clear());
 }
 
-/** One request in a transaction of its own; resolves when the browser has it for good. */
-async function inStore<T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+/** Some requests in a transaction of their own; resolves when the browser has them for good. */
+async function inStore<R>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => R): Promise<R> {
   const database = await open();
   try {
     return await new Promise((resolve, reject) => {
       const transaction = database.transaction(storeName, mode);
-      const request = ask(transaction.objectStore(storeName));
-      transaction.oncomplete = () => resolve(request.result);
+      const requests = ask(transaction.objectStore(storeName));
+      transaction.oncomplete = () => resolve(requests);
       transaction.onabort = () => reject(transaction.error);
     });
   } finally {
