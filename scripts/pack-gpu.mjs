@@ -122,7 +122,9 @@ export async function packGpu({ folder, withNode, withVulkan = false, onnx, leve
 /** The modules of package.json's dependencies, and theirs, as the lock file says; and the peer's. */
 function packModules(onnx, level) {
   const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
-  const wanted = Object.entries(packages).filter(([path, { dev, devOptional }]) => path && !dev && !devOptional);
+  const wanted = Object.entries(packages).filter(
+    ([path, { dev, devOptional, link }]) => path.startsWith("node_modules/") && !link && !dev && !devOptional,
+  );
   const found = wanted.filter(([path]) => !leftOut.test(path) && existsSync(join(root, path)));
   const paths = found.map(([path]) => path);
   return withScratch((scratch) => {

@@ -58,6 +58,11 @@ describe("a run from the command line", () => {
     expect((await scfa("sample", at("a"), ...flags)).out).toBe(first.out);
     expect((await scfa("sample", at("a"), ...flags, "--seed", "2")).out).not.toBe(first.out);
 
+    const asFile = ["--format", "scfa", "--threads", "1"];
+    expect((await scfa("export", at("a"), "--out", at("a.safetensors"), ...asFile)).code).toBe(0);
+    expect((await scfa("sample", at("a.safetensors"), ...flags)).out).toBe(first.out);
+    expect((await scfa("export", at("a"), "--out", at("a.bin"), ...asFile)).err).toMatch(/must end in \.safetensors/);
+
     const page = at("page.html");
     expect((await scfa("report", at("a"), "--out", page)).code).toBe(0);
     expect((await readFile(page, "utf8")).includes("What attention sees")).toBe(true);
