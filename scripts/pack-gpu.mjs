@@ -41,7 +41,10 @@ const idle = [
 ];
 
 /** What lies in the folder as it is; bench/ for the runs beside PyTorch. */
-const plain = ["dist", "examples", "bench/profile_step.mjs", "bench/cuda", "bench/peers", "package.json", "LICENSE"];
+const plain = [
+  ...["dist", "examples", "experiments", "bench/profile_step.mjs", "bench/cuda", "bench/peers"],
+  ...["package.json", "LICENSE"],
+];
 
 /** Debian's packages of Vulkan's loader, and of the dispatch that NVIDIA's driver for Vulkan loads. */
 const vulkanPackages = ["libvulkan1", "libegl1", "libglvnd0"];
@@ -93,7 +96,7 @@ export async function packGpu({ folder, withNode, withVulkan = false, level = 6 
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   for (const path of plain) {
-    const isWanted = (from) => !/\.d\.ts$|__pycache__/.test(from);
+    const isWanted = (from) => !/\.d\.ts$|__pycache__|experiments\/.*\.(jsonl|svg)$/.test(from);
     cpSync(join(root, path), join(folder, path), { recursive: true, filter: isWanted });
   }
   writeFileSync(join(folder, "modules.tar.xz"), packModules(level));

@@ -15,6 +15,7 @@ const models: Record<string, Partial<ModelOptions>> = {
   "grouped key heads with RoPE and biases": { kvHeads: 1, positions: "rope", biases: true },
   "shared queries and keys": { sharedQK: true, biases: true },
   "shared queries and keys with RoPE": { sharedQK: true, positions: "rope" },
+  "RoPE in the heads that see a window": { positions: "rope-windows", attention: ["window(3):1 dense:1", "window(2)"] },
   "a window in one layer, dense in the next": { attention: ["window(3)", "dense"] },
   "hash in every head": { attention: "hash(4)", rotations: "fixed" },
   "hash without the diagonal, keys shared": {
