@@ -51,12 +51,19 @@ export async function openExperiment(experiment, { device: name, out }) {
  * over that much time, which then ends the run.
  * @param model, train: as `scfa train` takes them; `train.checkpointEvery` says nothing here
  * @param data {train, validation}: token sources, as src/train/data.ts has them
+ * @param parameters to go on training, of `newParameters`, which the caller disposes of; else new ones
  */
-export async function* training({ device, model, train: options, data, seconds = Number.POSITIVE_INFINITY }) {
-  const config = parseModelConfig(model);
+export async function* training({
+  device,
+  model,
+  train: options,
+  data,
+  seconds = Number.POSITIVE_INFINITY,
+  parameters: given,
+}) {
+  const parameters = given ?? newParameters(device, model);
   const train = trainSchema.parse(options);
   const { batch: B, accumulate, seed, steps } = train;
-  const parameters = new ModelParameters(device, config, train.dtype);
   const trainStep = new TrainStep(parameters, {
     batch: B,
     accumulate,
@@ -76,7 +83,6 @@ export async function* training({ device, model, train: options, data, seconds =
   let [elapsedMs, losses, times] = [0, [], []];
   const isTimed = Number.isFinite(seconds);
   try {
-    parameters.initialize();
     for (let step = 0, isLast = false; !isLast; step++) {
       const progress = isTimed ? Math.floor((elapsedMs / 1000 / seconds) * steps) : step;
       const start = performance.now();
@@ -105,8 +111,15 @@ export async function* training({ device, model, train: options, data, seconds =
   } finally {
     await ahead.catch(() => {});
     trainStep.dispose();
-    parameters.dispose();
+    if (!given) parameters.dispose();
   }
+}
+
+/** A model's parameters as they are before training. */
+export function newParameters(device, model) {
+  const parameters = new ModelParameters(device, parseModelConfig(model));
+  parameters.initialize();
+  return parameters;
 }
 
 /** Tokens of the first part of the context that has a loss of its own; each later part is twice as long as all before. */

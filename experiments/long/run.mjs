@@ -8,14 +8,16 @@ import { chosenRuns, openExperiment, training } from "../training.mjs";
 
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
-  flags: { data: "data", seconds: "250", context: "65536", layers: "12", every: "100" },
+  flags: { data: "data", seconds: "250", context: "65536", layers: "12", width: "768", every: "100" },
   runs: {
     "window + hash": { attention: "window(256):6 hash(16, balanced=true):6" },
     "window + dense": { attention: "window(256):6 dense:6" },
     window: { attention: "window(256)" },
   },
 });
-const [seconds, context, layers, evalEvery] = ["seconds", "context", "layers", "every"].map((name) => +flags[name]);
+const [seconds, context, layers, width, evalEvery] = ["seconds", "context", "layers", "width", "every"].map(
+  (f) => +flags[f],
+);
 
 /** The passage: how much of it is given as a cue where it comes again, and how much is to be found. */
 const passage = { cue: 16, found: 48 };
@@ -25,7 +27,7 @@ const { device, record } = await openExperiment("long", flags);
 const data = await openDataset(flags.data);
 for (const [run, differs] of runs) {
   // Heads that see far go by content alone: a learned table has too little to learn 64k positions from.
-  const model = { ...modelPresets["paper-124m"], context, layers, positions: "rope-windows", ...differs };
+  const model = { ...modelPresets["paper-124m"], context, layers, width, positions: "rope-windows", ...differs };
   // By time: `steps` is the grain of the learning rate's course.
   const train = { batch: 1, steps: 1000, evalEvery, evalBatches: 8 };
   for await (const { gpt, isLast, lossByPosition, ...measured } of training({ device, model, train, data, seconds })) {

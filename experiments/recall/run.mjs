@@ -1,100 +1,111 @@
-import { chosenRuns, openExperiment, training } from "../training.mjs";
+// Where far context decides: small models learn to answer for facts planted up to T tokens back (./task.mjs), once for each kind of
+// attention; recorded is how many of their answers are right, by distance. They learn on short sequences first: in long ones there
+// is next to nothing to be had from attention that has found nothing yet. A stage ends early once nearly all answers are right.
+// Usage, in a built checkout or a packed folder:
+//   node experiments/recall/run.mjs [--device cuda] [--contexts 64,256,1024,4096,16384,65536] [--steps 1500] [--layers 2] [RUN ...]
+import { chosenRuns, newParameters, openExperiment, training } from "../training.mjs";
 import { recallTask, vocabulary } from "./task.mjs";
 
+/** What the two heads of each layer that may see far see; null for no more than the window that a third head has. */
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
   flags: {
-    context: "512",
-    facts: "32",
-    steps: "1000",
-    batch: "8",
-    layers: "2",
-    heads: "2",
-    width: "128",
-    lr: "1e-3",
-    window: "64",
-    evalEvery: "100",
-    positions: "rope",
+    ...{ contexts: "64,256,1024,4096,16384,65536", facts: "128", steps: "1500", tokens: "32768", tests: "8" },
+    ...{ layers: "2", width: "256", window: "64", lr: "2e-3" },
   },
   runs: {
-    dense: { attention: "dense" },
-    window: { attention: "window(64)" },
-    "window + dense": { attention: "window(64):1 dense:1" },
-    c: { attention: ["window(2)", "dense"] },
-    cw: { attention: ["window(2)", "window(64)"] },
-    ch: { attention: ["window(2)", "hash(16, balanced=true)"] },
-    ch4: { attention: ["window(2)", "hash(4, balanced=true)"] },
-    chs: { attention: ["window(2)", "hash(16, balanced=true)"], sharedQK: true },
-    "window + hash": { attention: "window(64):1 hash(16, balanced=true):1" },
-    "window + hash 4": { attention: "window(64):1 hash(4, balanced=true):1" },
-    "window + hash plain": { attention: "window(64):1 hash(16):1" },
-    "window + hash shared": { attention: "window(64):1 hash(16, balanced=true):1", sharedQK: true },
+    window: { far: null },
+    "window + dense": { far: "dense" },
+    "window + hash": { far: "hash(16, balanced=true)" },
+    "fixed rotations": { far: "hash(16, balanced=true)", rotations: "fixed" },
+    "shared keys": { far: "hash(16, balanced=true)", sharedQK: true },
+    "not balanced": { far: "hash(16)" },
+    "4 buckets": { far: "hash(4, balanced=true)" },
   },
 });
-const {
-  context: T,
-  facts,
-  steps,
-  batch,
-  layers,
-  heads,
-  width,
-  lr,
-  evalEvery,
-} = Object.fromEntries(Object.entries(flags).map(([k, v]) => [k, Number(v)]));
+const contexts = flags.contexts.split(",").map(Number);
+const [mostFacts, steps, tokens, leastTests] = ["facts", "steps", "tokens", "tests"].map((name) => +flags[name]);
+const [layers, width, window, lr] = ["layers", "width", "window", "lr"].map((name) => +flags[name]);
+const enough = 0.98;
+
 const { device, record } = await openExperiment("recall", flags);
-const data = {
-  train: recallTask({ T, facts, seed: 1, count: 0 }),
-  validation: recallTask({ T, facts, seed: 2, count: 64 }),
-};
-data.train.windows = () => 1;
-for (const [run, differs] of runs) {
-  const model = {
-    layers,
-    heads,
-    width,
-    vocabulary: vocabulary.size,
-    context: T,
-    positions: flags.positions,
-    ...differs,
-  };
-  const train = { batch, steps, lr, evalEvery, evalBatches: 4, warmupShare: 0.1, weightDecay: 0.1 };
-  for await (const { gpt, isLast, lossByPosition, ...measured } of training({ device, model, train, data })) {
-    const acc = await accuracy(gpt, data.validation);
-    console.log(
-      run,
-      measured.step,
-      measured.loss.toFixed(3),
-      measured.valLoss.toFixed(3),
-      measured.visibleShare.toFixed(3),
-      measured.stepMs.toFixed(1),
-      JSON.stringify(acc),
-    );
+for (const [run, { far, ...others }] of runs) {
+  // The fourth head sees one token back: a short convolution, which tells a value which key stands before it.
+  const attention = `window(2):1 window(${window}):1 ${far ?? `window(${window})`}:2`;
+  const differs = { attention, ...others };
+  const context = Math.max(...contexts);
+  const model = { layers, heads: 4, width, vocabulary, context, positions: "rope-windows", ...differs };
+  const parameters = newParameters(device, model);
+  for (const [stage, T] of contexts.entries()) {
+    const batch = Math.max(1, Math.round(tokens / T));
+    const task = { T, facts: Math.min(mostFacts, Math.floor(T / 10)), batch, tests: Math.ceil(leastTests / batch) };
+    const count = task.tests * batch;
+    const data = {
+      train: recallTask({ ...task, seed: 1, count }),
+      validation: recallTask({ ...task, seed: 2, count }),
+    };
+    const isShortest = stage === 0;
+    const train = {
+      ...{ context: T, batch, steps: isShortest ? steps : Math.ceil(steps / 5), evalBatches: task.tests },
+      // Later stages begin where the first one ends.
+      ...{ schedule: isShortest ? "constant" : "linear", lr: isShortest ? lr : lr / 2, warmupShare: 0.05 },
+      evalEvery: Math.max(1, Math.round(steps / 30)),
+    };
+    for await (const measured of training({ device, model, train, data, parameters })) {
+      const { gpt, isLast, lossByPosition, ...facts } = measured;
+      const { accuracy, byDistance } = await answers(gpt, data.validation, task);
+      const isDone = isLast || accuracy >= enough;
+      record({
+        run,
+        ...differs,
+        layers,
+        width,
+        context: T,
+        facts: task.facts,
+        batch,
+        ...facts,
+        isDone,
+        accuracy,
+        byDistance,
+      });
+      if (!isDone) continue;
+      const shares = byDistance.map(([end, share]) => `${end}: ${share.toFixed(2)}`).join(" ");
+      const percent = `${(100 * accuracy).toFixed(1)} % right`;
+      console.log(
+        `${run}, T ${T}, step ${facts.step}: ${percent}, ${facts.stepMs.toFixed(1)} ms a step, by distance ${shares}`,
+      );
+      break;
+    }
   }
+  parameters.dispose();
 }
 device.dispose();
-async function accuracy(gpt, source) {
-  const bins = {};
-  let [right, all] = [0, 0];
-  const V = vocabulary.size;
-  for (let index = 0; index < Math.min(4, Math.ceil(64 / gpt.B)); index++) {
-    const b = await source.sequential({ B: gpt.B, T: gpt.T, index });
-    if (b.questions.length < gpt.B) break;
-    await gpt.evaluate(b, { draw: { seed: 9, index } });
-    for (const [n, qs] of b.questions.entries()) {
-      const first = gpt.T - 2 * facts;
-      const logits = await gpt.logits({ first: n * gpt.T + first, count: 2 * facts });
-      for (const { at, answer, distance } of qs) {
-        const row = logits.subarray((at - first) * V, (at - first + 1) * V);
-        const ok = row[answer] >= Math.max(...row);
-        const bin = 2 ** Math.ceil(Math.log2(distance));
-        bins[bin] ??= [0, 0];
-        bins[bin][0] += ok;
-        bins[bin][1]++;
-        right += ok;
-        all++;
+
+/**
+ * The share of the test's questions whose answer is the likeliest token.
+ * @returns {accuracy, byDistance}: of all, and [end, share, questions][] of distances above the end before and up to this one
+ */
+async function answers(gpt, source, { T, facts, batch, tests }) {
+  const bins = new Map();
+  const all = { right: 0, count: 0 };
+  for (let index = 0; index < tests; index++) {
+    const asked = await source.sequential({ B: batch, index });
+    await gpt.evaluate(asked, { draw: { seed: 3, index } });
+    const first = T - 2 * facts;
+    for (const [b, questions] of asked.questions.entries()) {
+      const logits = await gpt.logits({ first: b * T + first, count: 2 * facts });
+      for (const { at, answer, distance } of questions) {
+        const own = logits.subarray((at - first) * vocabulary, (at - first + 1) * vocabulary);
+        const end = 2 ** Math.ceil(Math.log2(distance));
+        if (!bins.has(end)) bins.set(end, { right: 0, count: 0 });
+        const isRight = own.every((logit, token) => token === answer || logit < own[answer]);
+        for (const counted of [bins.get(end), all]) {
+          counted.count++;
+          if (isRight) counted.right++;
+        }
       }
     }
   }
-  return [(right / all).toFixed(3), ...Object.entries(bins).map(([k, [r, a]]) => `${k}: ${(r / a).toFixed(2)}`)];
+  const byDistance = [...bins].sort(([a], [b]) => a - b).map(([end, { right, count }]) => [end, right / count, count]);
+  return { accuracy: all.right / all.count, byDistance };
 }

@@ -6,7 +6,7 @@
 import { deriveSeed, threefry2x32, uniformAt } from "../../dist/rng.js";
 
 /** Tokens by kind: keys from 0 on, then values, then those of no meaning. */
-export const kinds = { keys: 256, values: 256, noise: 256 };
+export const kinds = { keys: 256, values: 64, noise: 256 };
 export const vocabulary = kinds.keys + kinds.values + kinds.noise;
 
 /** Second key words of the draws of a sequence. */
@@ -51,20 +51,21 @@ export function recallTask({ T, facts, seed, count }) {
 function drawSequence({ T, facts, seed }) {
   let drawn = 0;
   const below = (n) => Math.floor(n * uniformAt(seed, streams.facts, drawn++));
-  const shuffled = (n) => {
+  /** `count` different numbers below n in any order. */
+  const choose = (count, n) => {
     const all = Array.from({ length: n }, (_, i) => i);
-    for (let i = n - 1; i > 0; i--) {
-      const j = below(i + 1);
+    for (let i = 0; i < count; i++) {
+      const j = i + below(n - i);
       [all[i], all[j]] = [all[j], all[i]];
     }
-    return all;
+    return all.slice(0, count);
   };
   const { keys, values } = kinds;
   const textEnd = T - 2 * facts;
   const tokens = noise(T, seed);
   const targets = new Int32Array(T).fill(-1);
-  const keyOf = shuffled(keys);
-  const turnOf = shuffled(facts);
+  const keyOf = choose(facts, keys);
+  const turnOf = choose(facts, facts);
   const isTaken = new Uint8Array(textEnd);
   const questions = turnOf.map((turn, fact) => {
     let at;
