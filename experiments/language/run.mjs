@@ -40,7 +40,7 @@ const { device, record } = await openExperiment("language", flags);
 const data = await openDataset(flags.data);
 for (const [run, differs] of runs) {
   const model = { ...modelPresets["paper-124m"], context, layers, width, ...differs };
-  const train = { batch, steps, clip: null, evalEvery: Math.max(1, Math.round(steps / 20)), evalBatches: 8 };
+  const train = { batch, steps, clip: null, evalEvery: Math.max(1, Math.ceil(steps / 12)), evalBatches: 8 };
   for await (const { gpt, isLast, lossByPosition, ...measured } of training({ device, model, train, data })) {
     record({ run, ...differs, context, batch, steps, ...measured, ...(isLast && { lossByPosition }) });
     const { step, valLoss, stepMs, visibleShare } = measured;
