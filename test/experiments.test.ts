@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+// @ts-expect-error: experiments are plain JavaScript
+import { recallTask } from "../experiments/recall/task.mjs";
 import { uniformAt } from "../src/rng.ts";
 
 let folder: string;
@@ -31,6 +33,35 @@ function linesOf(experiment: string, args: readonly string[]): Record<string, un
     .map((line) => JSON.parse(line));
 }
 
+describe("recallTask", () => {
+  const options = { T: 200, facts: 20, seed: 5, count: 6 };
+
+  it("asks for each fact once, at the distance that it says, and wants nothing else", async () => {
+    const { tokens, targets, questions } = await recallTask(options).sequential({ B: 4, index: 0 });
+    for (const [b, asked] of questions.entries()) {
+      const row = [...tokens.subarray(b * 200, (b + 1) * 200)];
+      const wanted = [...targets.subarray(b * 200, (b + 1) * 200)];
+      expect(asked.length).toBe(20);
+      expect(wanted.filter((target) => target !== -1).length).toBe(20);
+      for (const { at, answer, distance } of asked) {
+        expect(wanted[at]).toBe(answer);
+        expect(row.indexOf(row[at]!)).toBe(at - distance - 1);
+        expect(row[at - distance]).toBe(answer);
+      }
+    }
+  });
+
+  it("draws equal sequences for equal seeds, steps and rows, and others for others", async () => {
+    const sample = async (seed: number, step: number, firstRow: number) =>
+      (await recallTask({ ...options, seed }).sample({ B: 1, step, firstRow })).tokens;
+    expect(await sample(1, 2, 3)).toEqual(
+      (await recallTask({ ...options, seed: 1 }).sample({ B: 4, step: 2 })).tokens.slice(600),
+    );
+    const others = await Promise.all([sample(1, 2, 3), sample(2, 2, 3), sample(1, 3, 3), sample(1, 2, 4)]);
+    expect(new Set(others.map((tokens: Int32Array) => tokens.join())).size).toBe(4);
+  });
+});
+
 describe("experiments, as small as they can be", () => {
   const small = ["--layers", "1", "--context", "128"];
   it.each<[string, readonly string[], readonly string[], readonly string[]]>([
@@ -58,7 +89,7 @@ describe("experiments, as small as they can be", () => {
     "%s records a line for each run, with its origin",
     (experiment, args, runs, own) => {
       const lines = linesOf(experiment, [...args, ...runs]);
-      expect(lines.map(({ run }) => run)).toEqual(runs);
+      expect([...new Set(lines.map(({ run }) => run))]).toEqual(runs);
       for (const line of lines) {
         expect(line).toMatchObject({
           experiment,

@@ -152,6 +152,21 @@ describe("Gpt", () => {
     expect(await model.visibleShare()).toBeCloseTo((24 / 45 + 1) / 2, 12);
   });
 
+  it("gives the logits of rows that its losses were of, however few fit its buffer", async () => {
+    const { config, parameters } = build({});
+    const model = new Gpt(parameters, { batch: 2, logitsBytes: 1 });
+    const batch = batchFor(config.context, config.vocabulary);
+    await model.evaluate(batch, { draw: { seed: 1, index: 0 } });
+    const V = config.vocabulary;
+    const logits = await model.logits({ first: 5, count: 6 });
+    expect(logits.length).toBe(6 * V);
+    for (let row = 5; row < 11; row++) {
+      const own = [...logits.subarray((row - 5) * V, (row - 4) * V)];
+      const sum = own.reduce((total, logit) => total + Math.exp(logit), 0);
+      expect(Math.log(sum) - own[batch.targets[row]!]!).toBeCloseTo(referenceValues(model.losses)[row]!, 5);
+    }
+  });
+
   it("does the same in chunks of one row of logits as in one piece", async () => {
     const { config, parameters, model, gradient } = build({ biases: true });
     const batch = batchFor(config.context, config.vocabulary);
