@@ -70,3 +70,11 @@ test("steps are chosen by name, and an unknown one is refused", () => {
   expect(stderr.split("\n").filter((line) => line.includes("measurements:"))).toHaveLength(1);
   expect(sideBySide("attention", "--steps", "paper")).toMatchObject({ status: 2 });
 });
+
+test("--together gives a program all lengths at once", () => {
+  const lengths = ["--lengths", "8k,16k"];
+  const apart = sideBySide("attention", "--steps", "paper", "--paper", folder, ...lengths).stderr;
+  const together = sideBySide("attention", "--steps", "paper", "--paper", folder, ...lengths, "--together").stderr;
+  expect(apart.match(/--lengths \S+/g)).toEqual(["--lengths 8192", "--lengths 16384"]);
+  expect(together.match(/--lengths \S+/g)).toEqual(["--lengths 8192,16384"]);
+});

@@ -7,6 +7,7 @@
 //   --turns     rounds over all contestants, the median counts; default 1      --rounds   of scfa bench; default 9
 //   --tokens    of a training step; default 32k, at least one sequence          --limit    seconds for each program; 300
 //   --device    of scfa; default cuda      --dtype   default bf16      --batch, --heads, --head-dimension   of attention; default 4, 48, 64
+//   --together  all lengths of attention in one run of each program: quicker, not in turns
 //   --out       default bench/results/side_by_side.jsonl       --python, --scfa   the programs
 import { spawnSync } from "node:child_process";
 import { appendFileSync, mkdirSync } from "node:fs";
@@ -28,6 +29,7 @@ const { values: flags, positionals } = parseArgs({
       "head-dimension": text("64"),
       out: text(join(here, "../results/side_by_side.jsonl")),
       python: text("python3"),
+      together: { type: "boolean", default: false },
       scfa: text(),
     },
   },
@@ -71,7 +73,9 @@ const tokensOf = (T) => `${Math.max(count(flags.tokens), T)}`;
 /** Lengths of one run of a program: a training run of several spares drawing the weights and starting anew. */
 const groups =
   what === "attention"
-    ? lengths.map((T) => [T])
+    ? flags.together
+      ? [lengths]
+      : lengths.map((T) => [T])
     : [...new Set(lengths.map(tokensOf))].map((tokens) => lengths.filter((T) => tokensOf(T) === tokens));
 
 /** Command lines of each contestant at a group of lengths. */

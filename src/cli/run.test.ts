@@ -57,7 +57,7 @@ describe("what cannot be right gives one sentence and exit code 2", () => {
     [["info", "-x"], "scfa info has no flag -x. See scfa info --help."],
     [["info", "more"], 'scfa info takes no arguments, got "more". See scfa info --help.'],
     [["info", "--json=yes"], '--json takes no value, got "yes".'],
-    [["report"], "scfa report needs <run...>. See scfa report --help."],
+    [["report"], "scfa report needs <run or experiment...>. See scfa report --help."],
     [["selftest", "--threads", "0"], '--threads takes a whole number from 1 to 1024, got "0".'],
     [["selftest", "--threads", "two"], '--threads takes a whole number from 1 to 1024, got "two".'],
     [["selftest", "--threads"], "--threads needs a value: --threads <count>."],
@@ -168,5 +168,34 @@ describe("prepare and report", () => {
     expect(out).toBe(`${join(run, "report.html")}\n`);
     expect(err).toContain("left out line 2");
     expect((await readFile(join(run, "report.html"), "utf8")).startsWith("<!doctype html>")).toBe(true);
+  });
+
+  test("report draws an experiment's figures, of its own lines or of others", async () => {
+    const { mkdir } = await import("node:fs/promises");
+    const [experiment, mine] = [join(folder, "experiment"), join(folder, "mine")];
+    for (const made of [experiment, mine]) await mkdir(made);
+    const axis = (field: string) => ({ field, title: field });
+    const spec = {
+      ...{ title: "How it grows", says: "It grows.", lines: ["results.jsonl"] },
+      series: { field: "who", kinds: [{ is: "it", label: "it", color: "run0" }] },
+      panels: [{ title: "Size", x: axis("day"), y: axis("cm") }],
+    };
+    await writeFile(join(experiment, "growth.figure.json"), JSON.stringify(spec));
+    const lines = (cm: number) => `{"who":"it","day":1,"cm":1}\n{"who":"it","day":2,"cm":${cm}}\n`;
+    await writeFile(join(experiment, "results.jsonl"), lines(2));
+    await writeFile(join(mine, "other.jsonl"), lines(40));
+    const { code, out } = await scfa("report", experiment, "--svg");
+    expect(code).toBe(0);
+    expect(out).toBe(`${join(experiment, "growth.svg")}\n${join(experiment, "report.html")}\n`);
+    expect(await readFile(join(experiment, "report.html"), "utf8")).toContain("How it grows");
+    expect((await scfa("report", join(mine, "other.jsonl"), "--figures", experiment, "--svg")).code).toBe(0);
+    const [first, second] = await Promise.all(
+      [experiment, mine].map((made) => readFile(join(made, "growth.svg"), "utf8")),
+    );
+    expect(first).not.toContain(">40<");
+    expect(second).toContain(">40<");
+    const alone = await scfa("report", join(mine, "other.jsonl"));
+    expect(alone.code).toBe(2);
+    expect(alone.err).toContain("Name the folder of the figures with --figures.");
   });
 });

@@ -1,6 +1,6 @@
-import { Error as ErrorLevel, parse, View } from "vega";
-import { compile, type TopLevelSpec } from "vega-lite";
+import type { TopLevelSpec } from "vega-lite";
 import type { Run, RunMetric } from "./run.ts";
+import { chartConfig, shortNumber, toSvg } from "./vega.ts";
 
 /** One drawing of a chart, as an SVG that takes its colours from the page's CSS variables. */
 export interface Chart {
@@ -160,13 +160,7 @@ async function drawBoth(lines: Lines, notes: readonly string[]): Promise<ChartSe
 }
 
 async function draw(lines: Lines, size: Lines["widePx"]): Promise<Chart> {
-  const { spec } = compile(chartSpec(lines, size));
-  const view = new View(parse(spec), { renderer: "none", logLevel: ErrorLevel });
-  try {
-    return { svg: await view.toSVG(), widthPx: size.width };
-  } finally {
-    view.finalize();
-  }
+  return { svg: await toSvg(chartSpec(lines, size)), widthPx: size.width };
 }
 
 function chartSpec(lines: Lines, { width: widthPx, height: heightPx }: Lines["widePx"]): TopLevelSpec {
@@ -236,32 +230,7 @@ function chartSpec(lines: Lines, { width: widthPx, height: heightPx }: Lines["wi
   } as TopLevelSpec;
 }
 
-/** 0, 2.5, 100k, 1.2M */
-const shortNumber = "format(datum.value, abs(datum.value) < 1000 ? '~r' : '~s')";
-
 /** Mark of the n-th run's validation losses, so that colour is not all that tells runs apart. */
 export function runShape(index: number): string {
   return ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"][index % 6]!;
 }
-
-const chartConfig = {
-  background: "transparent",
-  font: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif",
-  view: { stroke: null },
-  axis: {
-    labelColor: "var(--muted)",
-    titleColor: "var(--muted)",
-    titleFontWeight: "normal",
-    titleFontSize: 12,
-    labelFontSize: 12,
-    titlePadding: 8,
-    labelPadding: 5,
-    gridColor: "var(--line)",
-    domainColor: "var(--line)",
-    tickColor: "var(--line)",
-    ticks: false,
-    domain: false,
-    labelOverlap: true,
-  },
-  axisX: { grid: false, domain: true, ticks: true, tickSize: 4 },
-} as const;

@@ -1,4 +1,5 @@
 import type { Chart, ChartSet } from "./charts.ts";
+import type { Figure } from "./figure.ts";
 import { headPictures, shadeLegend } from "./heads.ts";
 import type { Html } from "./html.ts";
 import { html, trusted } from "./html.ts";
@@ -12,18 +13,18 @@ export interface ReportOptions {
   readonly title?: string;
   /** The command that made the report. */
   readonly command?: string;
+  /** Drawn from recorded lines; they stand below the runs, or alone. */
+  readonly figures?: readonly Figure[];
 }
 
 /**
- * Makes one self-contained HTML page of the given runs: no script, no network, light and dark.
+ * Makes one self-contained HTML page of the given runs and figures: no script, no network, light and dark.
  * Works without a DOM, in Node and in browsers.
  */
 export async function renderReport(runs: readonly Run[], options: ReportOptions = {}): Promise<string> {
   const charts = await import("./charts.ts");
-  const measured = runs.some((run) => run.metrics.length > 0);
-  const timed = runs.some((run) => run.metrics.some((m) => m.elapsedMs !== undefined));
-  const sped = runs.some((run) => run.metrics.some((m) => m.tokensPerS !== undefined));
-  const title = options.title ?? "Training report";
+  const { figures = [] } = options;
+  const title = options.title ?? (runs.length > 0 ? "Training report" : "Measurements");
   const page = html`<!doctype html>
 <html lang="en">
 <head>
@@ -35,20 +36,11 @@ export async function renderReport(runs: readonly Run[], options: ReportOptions 
 </head>
 <body>
 <main>
-<header><h1>${title}</h1><p class="muted">${subtitle(runs)}</p></header>
-${summarySection(runs, summarise(runs), charts)}
-${
-  measured
-    ? html`<section><h2>How the loss fell, and how fast</h2>${legend(runs, charts)}<div class="grid">
-${figure("Loss against tokens", await charts.lossAgainstTokens(runs), lossCaption(runs))}
-${timed && figure("Loss against time", await charts.lossAgainstTime(runs), "The time spent on each run alone.")}
-${sped && figure("Speed", await charts.speedAgainstTokens(runs), "Tokens trained per second; thin: every step, bold: mean of neighbouring steps.")}
-</div></section>`
-    : html`<p class="card">None of these runs has finished a step yet.</p>`
-}
-${attentionSection(runs, charts)}
-${sampleSection(runs)}
-${originSection(runs, options)}
+<header><h1>${title}</h1><p class="muted">${subtitle(runs, figures)}</p></header>
+${runs.length > 0 && (await runSections(runs, charts))}
+${figures.map((figure) => figureSection(figure))}
+${runs.length > 0 && originSection(runs)}
+${options.command && html`<p class="small muted" style="margin-top:12px">This page: <code>${options.command}</code></p>`}
 </main>
 </body>
 </html>
@@ -56,15 +48,39 @@ ${originSection(runs, options)}
   return page.text;
 }
 
+async function runSections(runs: readonly Run[], charts: Charts): Promise<Html> {
+  const measured = runs.some((run) => run.metrics.length > 0);
+  const timed = runs.some((run) => run.metrics.some((m) => m.elapsedMs !== undefined));
+  const sped = runs.some((run) => run.metrics.some((m) => m.tokensPerS !== undefined));
+  return html`${summarySection(runs, summarise(runs), charts)}
+${
+  measured
+    ? html`<section><h2>How the loss fell, and how fast</h2>${legend(runs, charts)}<div class="grid">
+${chartFigure("Loss against tokens", await charts.lossAgainstTokens(runs), lossCaption(runs))}
+${timed && chartFigure("Loss against time", await charts.lossAgainstTime(runs), "The time spent on each run alone.")}
+${sped && chartFigure("Speed", await charts.speedAgainstTokens(runs), "Tokens trained per second; thin: every step, bold: mean of neighbouring steps.")}
+</div></section>`
+    : html`<p class="card">None of these runs has finished a step yet.</p>`
+}
+${attentionSection(runs, charts)}
+${sampleSection(runs)}`;
+}
+
 type Charts = typeof import("./charts.ts");
 
-function subtitle(runs: readonly Run[]): string {
+function subtitle(runs: readonly Run[], figures: readonly Figure[]): string {
+  const ofFigures = (term: string) =>
+    figures.flatMap(({ origin }) => origin.find((fact) => fact.term === term)?.values ?? []);
   const dates = runs.map((run) => run.details.date?.slice(0, 10)).filter((d) => d !== undefined);
-  const days = [...new Set(dates)].sort();
+  const days = [...new Set([...dates, ...ofFigures("date")])].sort();
+  const machines = runs.map((run) => run.details.machine).filter((m) => m !== undefined);
+  const counted = (list: readonly unknown[], name: string) =>
+    list.length === 0 ? undefined : `${list.length} ${list.length === 1 ? name : `${name}s`}`;
   return [
-    `${runs.length} ${runs.length === 1 ? "run" : "runs"}`,
+    counted(runs, "run"),
+    counted(figures, "figure"),
     days.length > 1 ? `${days[0]} to ${days.at(-1)}` : days[0],
-    ...new Set(runs.map((run) => run.details.machine).filter((m) => m !== undefined)),
+    ...new Set([...machines, ...ofFigures("machine")]),
   ]
     .filter((part) => part !== undefined)
     .join(" · ");
@@ -129,7 +145,7 @@ function tableCell({ head, cell, left }: Column, run: RunSummary): Html {
   return html`<td${left && trusted(' class="left"')} data-head="${head}">${value}</td>`;
 }
 
-function figure(title: string, { wide, narrow, notes }: ChartSet, caption: string): Html {
+function chartFigure(title: string, { wide, narrow, notes }: ChartSet, caption: string): Html {
   const one = (chart: Chart, name: string) => html`<div class="${name}">${trusted(chart.svg)}</div>`;
   return html`<figure class="card chart${wide.widthPx > 700 && " whole"}" role="group" aria-label="${title}"><h3>${title}</h3>${one(wide, "wide")}${one(narrow, "narrow")}
 <figcaption>${[caption, ...notes].filter(Boolean).join(" ")}</figcaption></figure>`;
@@ -163,7 +179,17 @@ function sampleSection(runs: readonly Run[]): Html | null {
   )}</div><p class="small muted" style="margin-top:8px">The grey words were given; the model wrote the rest.</p></section>`;
 }
 
-function originSection(runs: readonly Run[], options: ReportOptions): Html {
+/** A figure of recorded lines; in a narrow page its panels stand below each other. */
+function figureSection({ title, says, columns, panels, origin }: Figure): Html {
+  return html`<figure class="card figure" aria-label="${title}"><h2>${title}</h2>
+<p>${says}</p>
+<div class="panels" style="--columns: ${columns}">${panels.map(({ svg }) => html`<div>${trusted(svg)}</div>`)}</div>
+<details><summary>Where the lines are from</summary>${factList(
+    origin.flatMap(({ term, values }) => values.map((value) => ({ term, value }))),
+  )}</details></figure>`;
+}
+
+function originSection(runs: readonly Run[]): Html {
   const all = runs.map(originFacts);
   const common = (all[0] ?? []).filter((fact) => all.every((facts) => facts.some((f) => sameFact(f, fact))));
   const own = (i: number) => all[i]!.filter((fact) => !common.some((f) => sameFact(f, fact)));
@@ -173,7 +199,6 @@ ${runs.map(
   (run, i) => html`<div class="card run"><h3>${run.name}</h3>${factList(own(i))}
 <details><summary>Configuration</summary><pre>${JSON.stringify(run.config, null, 2)}</pre></details></div>`,
 )}
-${options.command && html`<p class="small muted" style="margin-top:12px">This page: <code>${options.command}</code></p>`}
 </section>`;
 }
 

@@ -1,17 +1,23 @@
-/** The report's only style sheet. Charts and pictures draw with its variables, so that one SVG serves light and dark. */
-export const style = `
+/** Colours of both themes as variables, for the page and for each figure that is a file of its own. */
+export const themes = `
 :root {
   color-scheme: light dark;
   --paper: #ffffff; --ground: #f5f5f2; --ink: #1d1f22; --muted: #5f656d; --line: #d9dad5;
   --run0: #30363d; --run1: #0b6fb8; --run2: #c4500a; --run3: #00795c; --run4: #9b4688; --run5: #8a6a00; --run6: #5a55c9; --run7: #a3263d;
+  --ramp0: #4c8fc4; --ramp1: #3a7cb3; --ramp2: #2a689f; --ramp3: #1d5488; --ramp4: #12406f; --ramp5: #0a2a4d;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #17191c; --ground: #0e1012; --ink: #e8e9ea; --muted: #a0a6ad; --line: #33373d;
     --run0: #d5d9de; --run1: #58aef2; --run2: #ff9350; --run3: #3ccaa4; --run4: #e796d4; --run5: #e3bd45; --run6: #a9a5ff; --run7: #ff8494;
+    --ramp0: #4a7fb3; --ramp1: #5b93c8; --ramp2: #70a8db; --ramp3: #8bbae6; --ramp4: #b0d2f3; --ramp5: #d8ebff;
   }
 }
-* { box-sizing: border-box; }
+`;
+
+/** The report's only style sheet. Charts and pictures draw with its variables, so that one SVG serves light and dark. */
+export const style = `
+${themes}* { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 main { max-width: 1160px; margin: 0 auto; padding: 32px 20px 64px; }
@@ -44,6 +50,11 @@ figure h3 { margin-bottom: 8px; }
 .whole { grid-column: 1 / -1; }
 .chart svg { width: 100%; height: auto; display: block; }
 .chart .narrow { display: none; }
+.panels { display: grid; gap: 12px 24px; grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); margin: 14px 0 4px; max-width: 900px; }
+.panels svg { width: 100%; height: auto; display: block; }
+.figure { margin-top: 16px; }
+.figure h2 { margin-top: 0; }
+.figure p { max-width: 900px; }
 .run { margin-top: 16px; }
 .head { margin-top: 18px; }
 .head:first-of-type { margin-top: 8px; }
@@ -67,6 +78,7 @@ details summary { cursor: pointer; color: var(--muted); font-size: 14px; margin-
   .grid:not(.samples) { grid-template-columns: minmax(0, 1fr); }
   dl { grid-template-columns: minmax(0, 1fr); }
   dd { margin-bottom: 6px; }
+  .panels { grid-template-columns: minmax(0, 1fr); }
   .chart .wide { display: none; }
   .chart .narrow { display: block; }
   thead { display: none; }
