@@ -10,7 +10,7 @@ import { recallTask, vocabulary } from "./task.mjs";
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
   flags: {
-    ...{ contexts: "64,256,1024,4096,16384,65536", facts: "128", steps: "1500", tokens: "32768", tests: "8" },
+    ...{ contexts: "64,256,1024,4096,16384,65536", facts: "64", steps: "1500", tokens: "32768", tests: "8" },
     ...{ layers: "2", width: "256", window: "64", lr: "2e-3" },
   },
   runs: {

@@ -6,7 +6,7 @@
 import { deriveSeed, threefry2x32, uniformAt } from "../../dist/rng.js";
 
 /** Tokens by kind: keys from 0 on, then values, then those of no meaning. */
-export const kinds = { keys: 256, values: 64, noise: 256 };
+export const kinds = { keys: 128, values: 64, noise: 64 };
 export const vocabulary = kinds.keys + kinds.values + kinds.noise;
 
 /** Second key words of the draws of a sequence. */
@@ -86,5 +86,5 @@ function noise(T, seed) {
   const { keys, values } = kinds;
   const words = new Uint32Array(2 * Math.ceil(T / 8));
   for (let i = 0; i < words.length; i += 2) threefry2x32([seed, streams.noise], [i, 0], words.subarray(i, i + 2));
-  return Int32Array.from(new Uint8Array(words.buffer, 0, T), (byte) => keys + values + byte);
+  return Int32Array.from(new Uint8Array(words.buffer, 0, T), (byte) => keys + values + (byte % kinds.noise));
 }
