@@ -2,6 +2,7 @@ import type { Ops } from "../device/ops.ts";
 import type { FloatType, Tensor } from "../tensor.ts";
 import type { Arena } from "./arena.ts";
 import { headDimension, type ModelConfig } from "./config.ts";
+import type { HeadRun } from "./headGroups.ts";
 import { type Affine, projectionWidth } from "./parameters.ts";
 
 /**
@@ -169,6 +170,7 @@ const ROPE_BASE = 10000;
  * The block's forward.
  * @param x [N,C] residual stream in
  * @param out [N,C] residual stream out; may be x if `activations.middle` is x too
+ * @param turned the layer's, of `turnedHeads`
  * @param attend fills `activations.o` and `.lse` from `.heads`
  */
 export function blockForward(
@@ -179,6 +181,7 @@ export function blockForward(
     out,
     weights,
     activations,
+    turned,
     firstPosition = 0,
     attend,
   }: {
@@ -186,6 +189,7 @@ export function blockForward(
     out: Tensor;
     weights: BlockParameters;
     activations: BlockActivations;
+    turned: readonly HeadRun[];
     firstPosition?: number;
     attend: (activations: BlockActivations) => void;
   },
@@ -195,10 +199,7 @@ export function blockForward(
 
   normForward(ops, config, x, weights.norm1, norm1);
   ops.linear({ x: norm1.out, w: weights.qkv.weight, bias: weights.qkv.bias, out: qkv });
-  if (config.positions === "rope") {
-    ops.rope({ x: heads.q, base: ROPE_BASE, firstPosition, out: heads.q });
-    if (!config.sharedQK) ops.rope({ x: heads.k, base: ROPE_BASE, firstPosition, out: heads.k });
-  }
+  turn(ops, config, heads, { turned, firstPosition });
   // After the turning, which keeps lengths, so that the keys are turned with their queries.
   if (config.sharedQK) ops.normalizeRows({ x: heads.q, epsilon: NORMALIZE_EPSILON, out: heads.k });
   attend(activations);
@@ -214,6 +215,7 @@ export function blockForward(
  * input.
  * @param x [N,C] what the forward had
  * @param dx [N,C]
+ * @param turned the layer's, of `turnedHeads`
  * @param attendBackward fills `scratch.dHeads` from `scratch.dout` and the activations
  */
 export function blockBackward(
@@ -226,6 +228,7 @@ export function blockBackward(
     gradients,
     activations,
     scratch,
+    turned,
     attendBackward,
   }: {
     x: Tensor;
@@ -234,6 +237,7 @@ export function blockBackward(
     gradients: BlockParameters;
     activations: BlockActivations;
     scratch: BlockScratch;
+    turned: readonly HeadRun[];
     attendBackward: (activations: BlockActivations, scratch: BlockScratch) => void;
   },
 ): void {
@@ -253,14 +257,24 @@ export function blockBackward(
   if (config.sharedQK) {
     ops.normalizeRowsBackward({ x: heads.q, epsilon: NORMALIZE_EPSILON, dout: dHeads.k, dx: dHeads.q });
   }
-  if (config.positions === "rope") {
-    const turnBack = { base: ROPE_BASE, firstPosition: 0, inverse: true };
-    ops.rope({ ...turnBack, x: dHeads.q, out: dHeads.q });
-    if (!config.sharedQK) ops.rope({ ...turnBack, x: dHeads.k, out: dHeads.k });
-  }
+  turn(ops, config, dHeads, { turned, firstPosition: 0, inverse: true });
   productGradients(ops, { x: norm1.out, dout: dqkv, gradients: gradients.qkv });
   ops.linearBackwardInput({ dout: dqkv, w: weights.qkv.weight, dx: dNorm });
   normBackward(ops, { x, weights: weights.norm1, activations: norm1, dNorm, dx, gradients: gradients.norm1 });
+}
+
+/** Rotary embedding in place, or back; a shared query's key is made of it afterwards. */
+function turn(
+  ops: Ops,
+  { sharedQK }: ModelConfig,
+  { q, k }: Heads,
+  { turned, ...places }: { turned: readonly HeadRun[]; firstPosition: number; inverse?: boolean },
+): void {
+  const inPlace = (x: Tensor) => ops.rope({ ...places, base: ROPE_BASE, x, out: x });
+  for (const { firstHead, headCount, firstKeyHead, keyHeadCount } of turned) {
+    inPlace(q.slice(2, firstHead, headCount));
+    if (!sharedQK) inPlace(k.slice(2, firstKeyHead, keyHeadCount));
+  }
 }
 
 export function normForward(

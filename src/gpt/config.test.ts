@@ -145,6 +145,10 @@ describe("parseModelConfig", () => {
     [{ context: 1.5 }, "model.context: "],
     [{ layer: 2 }, 'model: options must be known ones, got "layer". Leave it out.'],
     [{ positions: "sinus" }, "model.positions: "],
+    [
+      { positions: "rope-windows", kvHeads: 2, attention: "window(8):1 dense:3" },
+      "model.attention: it must be such that no group of heads ends within one of the 2 key heads, where positions are rope-windows, got window(8):1 dense:3.",
+    ],
     [{ vocabulary: "many" }, 'model.vocabulary: expected number, got "many".'],
     [{ width: undefined }, "model.width: expected number, got nothing."],
     [

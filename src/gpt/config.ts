@@ -12,7 +12,12 @@ export const modelSchema = z.strictObject({
   width: count().describe("width of the residual stream; heads times the head dimension"),
   vocabulary: z.int().min(2).describe("rows of the embedding table; at least the tokenizer's number of tokens"),
   context: count().describe("longest sequence, in tokens (T)"),
-  positions: z.enum(["learned", "rope"]).default("learned").describe("a learned table, or rotary embedding"),
+  positions: z
+    .enum(["learned", "rope", "rope-windows"])
+    .default("learned")
+    .describe(
+      "a learned table, rotary embedding, or rotary embedding in the heads that see a window alone: the others then match by content at any distance",
+    ),
   sharedQK: z.boolean().default(false).describe("keys are the normalised queries, as in the paper's models"),
   biases: z.boolean().default(false).describe("biases in products and normalisations, as in GPT-2"),
   epsilon: z.number().positive().max(1e-2).default(1e-5).describe("added to the variance in layer normalisation"),
@@ -144,6 +149,19 @@ function checkHeads(config: ModelConfig): void {
   if (heads % kvHeads !== 0) throw wrong("kvHeads", `a divisor of heads (${heads})`, `${kvHeads}`);
   if (sharedQK && kvHeads !== heads) {
     throw wrong("kvHeads", `equal to heads (${heads}) where keys are the queries`, `${kvHeads}`, "Turn sharedQK off.");
+  }
+  if (config.positions === "rope-windows") checkKeyHeadsApart(config);
+}
+
+/** A key head is turned for all of its query heads or for none. */
+function checkKeyHeadsApart(config: ModelConfig): void {
+  const { heads, kvHeads } = config;
+  for (const attention of layerAttentions(config)) {
+    let end = 0;
+    const ends = attention.map((group) => (end += group.heads));
+    if (ends.every((end) => end % (heads / kvHeads) === 0)) continue;
+    const rule = `such that no group of heads ends within one of the ${kvHeads} key heads, where positions are rope-windows`;
+    throw wrong("attention", rule, formatAttention(attention));
   }
 }
 

@@ -1,13 +1,17 @@
 import { headDimension, layerAttentions, type ModelConfig } from "./config.ts";
 import type { HeadPattern } from "./notation.ts";
 
-/** A run of query heads of one layer that share a pattern, and the key heads that they read. */
-export interface HeadGroup {
-  readonly headPattern: HeadPattern;
+/** A run of query heads of one layer, and the key heads that they read. */
+export interface HeadRun {
   readonly firstHead: number;
   readonly headCount: number;
   readonly firstKeyHead: number;
   readonly keyHeadCount: number;
+}
+
+/** A run of heads that share a pattern. */
+export interface HeadGroup extends HeadRun {
+  readonly headPattern: HeadPattern;
   /** Query heads that read one key head. */
   readonly perKeyHead: number;
   /** D */
@@ -42,5 +46,15 @@ export function headGroups(config: ModelConfig): HeadGroup[][] {
       firstHead += heads;
       return made;
     });
+  });
+}
+
+/** The heads of every layer whose queries and keys are turned by their positions. */
+export function turnedHeads(config: ModelConfig): (readonly HeadRun[])[] {
+  const all = { firstHead: 0, headCount: config.heads, firstKeyHead: 0, keyHeadCount: config.kvHeads };
+  return headGroups(config).map((groups) => {
+    if (config.positions === "learned") return [];
+    if (config.positions === "rope") return [all];
+    return groups.filter(({ headPattern }) => headPattern.kind === "window");
   });
 }

@@ -31,9 +31,14 @@ export class Head {
     this.#logits = arena.empty([Math.min(rows, Math.max(1, chunkRows)), vocabulary], dtype);
   }
 
+  /** The most rows whose logits fit the buffer. */
+  get rowsAtOnce(): number {
+    return this.#logits.shape[0]!;
+  }
+
   /**
    * Logits of a few rows.
-   * @param hidden [n,C]
+   * @param hidden [n,C]; n is at most `rowsAtOnce`
    * @param table [V,C]
    * @returns [n,V], a view that the next call overwrites
    */
@@ -66,7 +71,7 @@ export class Head {
   }): void {
     const { ops } = this.#device;
     const N = hidden.shape[0]!;
-    const chunkRows = this.#logits.shape[0]!;
+    const chunkRows = this.rowsAtOnce;
     for (let start = 0; start < N; start += chunkRows) {
       const n = Math.min(chunkRows, N - start);
       const x = hidden.slice(0, start, n);

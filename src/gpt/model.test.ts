@@ -15,6 +15,7 @@ const models: Record<string, Partial<ModelOptions>> = {
   "grouped key heads with RoPE and biases": { kvHeads: 1, positions: "rope", biases: true },
   "shared queries and keys": { sharedQK: true, biases: true },
   "shared queries and keys with RoPE": { sharedQK: true, positions: "rope" },
+  "RoPE in the heads that see a window": { positions: "rope-windows", attention: ["window(3):1 dense:1", "window(2)"] },
   "a window in one layer, dense in the next": { attention: ["window(3)", "dense"] },
   "hash in every head": { attention: "hash(4)", rotations: "fixed" },
   "hash without the diagonal, keys shared": {
@@ -149,6 +150,21 @@ describe("Gpt", () => {
     await model.evaluate(batchFor(config.context, config.vocabulary), { draw: { seed: 1, index: 0 } });
     // 9 rows: a window of 3 shows 1 + 2 + 7 * 3 of the 45 pairs.
     expect(await model.visibleShare()).toBeCloseTo((24 / 45 + 1) / 2, 12);
+  });
+
+  it("gives the logits of rows that its losses were of, however few fit its buffer", async () => {
+    const { config, parameters } = build({});
+    const model = new Gpt(parameters, { batch: 2, logitsBytes: 1 });
+    const batch = batchFor(config.context, config.vocabulary);
+    await model.evaluate(batch, { draw: { seed: 1, index: 0 } });
+    const V = config.vocabulary;
+    const logits = await model.logits({ first: 5, count: 6 });
+    expect(logits.length).toBe(6 * V);
+    for (let row = 5; row < 11; row++) {
+      const own = [...logits.subarray((row - 5) * V, (row - 4) * V)];
+      const sum = own.reduce((total, logit) => total + Math.exp(logit), 0);
+      expect(Math.log(sum) - own[batch.targets[row]!]!).toBeCloseTo(referenceValues(model.losses)[row]!, 5);
+    }
   });
 
   it("does the same in chunks of one row of logits as in one piece", async () => {

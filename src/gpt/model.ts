@@ -23,7 +23,7 @@ import {
 } from "./block.ts";
 import { headDimension, type ModelConfig } from "./config.ts";
 import type { Draw } from "./draws.ts";
-import { headGroups } from "./headGroups.ts";
+import { type HeadRun, headGroups, turnedHeads } from "./headGroups.ts";
 import { LayerData } from "./layerAttention.ts";
 import { Head } from "./loss.ts";
 import type { Affine, ModelParameters } from "./parameters.ts";
@@ -79,6 +79,7 @@ export class Gpt {
   readonly #activations: readonly BlockActivations[];
   readonly #norm: NormActivations;
   readonly #layers: readonly LayerData[];
+  readonly #turned: readonly (readonly HeadRun[])[];
   readonly #plans: readonly PreparedAttention[];
   readonly #head: Head;
   readonly #backward: { readonly scratch: BlockScratch; readonly dx: Tensor } | null;
@@ -125,6 +126,7 @@ export class Gpt {
     this.#layers = headGroups(config).map(
       (groups, layer) => new LayerData(arena, { groups, draws: draws.groups[layer]!, shape, documents }),
     );
+    this.#turned = turnedHeads(config);
     const attentionShape = { B, Tq: T, Tk: T, H: config.heads, Hk: config.kvHeads };
     this.#plans = this.#layers.map((layer) => {
       const pattern = layer.pattern({ first: 0, end: T });
@@ -174,6 +176,21 @@ export class Gpt {
     const counted = this.#inputs.stage(batch, { draw, scale });
     this.#trainingPass.recording.replay();
     return counted;
+  }
+
+  /**
+   * Logits of some rows of the last pass: what it predicts to follow them.
+   * @param first row of the N rows: b * T + t
+   * @returns [count,V], row-major
+   */
+  async logits({ first, count }: { first: number; count: number }): Promise<Float32Array> {
+    const V = this.config.vocabulary;
+    const all = new Float32Array(count * V);
+    for (let done = 0; done < count; done += this.#head.rowsAtOnce) {
+      const hidden = this.#norm.out.slice(0, first + done, Math.min(this.#head.rowsAtOnce, count - done));
+      all.set(await this.#head.logits(hidden, this.#weights.tokens).read(), done * V);
+    }
+    return all;
   }
 
   /** Computes ahead what a pass with this draw uploads; for the host to do while the device is busy. */
@@ -227,6 +244,7 @@ export class Gpt {
         out: this.#stream[layer + 1]!,
         weights,
         activations: this.#activations[layer]!,
+        turned: this.#turned[layer]!,
         attend: ({ heads, o, lse }) => {
           data.hash(heads, { first: 0, end: this.T });
           this.#plans[layer]!.build();
@@ -277,6 +295,7 @@ export class Gpt {
       gradients,
       activations: this.#activations[layer]!,
       scratch,
+      turned: this.#turned[layer]!,
       attendBackward: ({ heads, o, lse }, { dHeads, dout, delta }) => {
         this.#plans[layer]!.backward({
           ...heads,

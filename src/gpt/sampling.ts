@@ -13,7 +13,7 @@ import {
 } from "./block.ts";
 import { headDimension, type ModelConfig } from "./config.ts";
 import { type Draw, PassDraws } from "./draws.ts";
-import { headGroups } from "./headGroups.ts";
+import { type HeadRun, headGroups, turnedHeads } from "./headGroups.ts";
 import { LayerData, type RowRange } from "./layerAttention.ts";
 import { Head } from "./loss.ts";
 import { attentionScale, embedTokens, type ModelTensors, modelTensors } from "./model.ts";
@@ -120,6 +120,7 @@ export class Decoder {
   /** [1, context, Hk, D] of each layer */
   readonly #cache: readonly { readonly k: Tensor; readonly v: Tensor }[];
   readonly #layers: readonly LayerData[];
+  readonly #turned: readonly (readonly HeadRun[])[];
   readonly #head: Head;
   #length = 0;
   #document = 0;
@@ -148,6 +149,7 @@ export class Decoder {
       const shape = { B: 1, T: context };
       return new LayerData(arena, { groups, draws: draws.groups[layer]!, shape, documents: this.#documents });
     });
+    this.#turned = turnedHeads(config);
     draws.stage(draw);
     for (const layer of this.#layers) layer.drop();
     this.#head = new Head(arena, { rows: 1, vocabulary: config.vocabulary, dtype, logitsBytes: 0 });
@@ -197,7 +199,8 @@ export class Decoder {
     embedTokens(ops, this.#weights, { tokens: input, firstPosition: rows.first, out: x });
     for (const [layer, weights] of this.#weights.blocks.entries()) {
       const attend = () => this.#attend(layer, activations, rows);
-      blockForward(ops, this.#config, { x, out: x, weights, activations, firstPosition: rows.first, attend });
+      const turned = this.#turned[layer]!;
+      blockForward(ops, this.#config, { x, out: x, weights, activations, turned, firstPosition: rows.first, attend });
     }
     normForward(ops, this.#config, x, this.#weights.norm, normRows(this.#norm, n));
     this.#length = rows.end;

@@ -1,0 +1,80 @@
+// A long context as a user would want it: models of 64k tokens of context that train for the same time on one GPU, and what each has
+// of its context: the validation loss by position, and whether it finds a passage of the text again that stands far back.
+// Usage, in a built checkout or a packed folder, with tokens made as ../text/make.mjs says:
+//   node experiments/long/run.mjs --data DATA [--device cuda] [--seconds 250] [--context 65536] [--out FILE] [RUN ...]
+import { openDataset } from "../../dist/data/index.js";
+import { modelPresets } from "../../dist/gpt/index.js";
+import { chosenRuns, openExperiment, training } from "../training.mjs";
+
+const { flags, runs } = chosenRuns({
+  folder: import.meta.dirname,
+  flags: { data: "data", seconds: "250", context: "65536", layers: "12", width: "768", every: "100" },
+  runs: {
+    "window + hash": { attention: "window(256):6 hash(16, balanced=true):6" },
+    "window + dense": { attention: "window(256):6 dense:6" },
+    window: { attention: "window(256)" },
+  },
+});
+const [seconds, context, layers, width, evalEvery] = ["seconds", "context", "layers", "width", "every"].map(
+  (f) => +flags[f],
+);
+
+/** The passage: how much of it is given as a cue where it comes again, and how much is to be found. */
+const passage = { cue: 16, found: 48 };
+const probeTexts = 8;
+
+const { device, record } = await openExperiment("long", flags);
+const data = await openDataset(flags.data);
+for (const [run, differs] of runs) {
+  // Heads that see far go by content alone: a learned table has too little to learn 64k positions from.
+  const model = { ...modelPresets["paper-124m"], context, layers, width, positions: "rope-windows", ...differs };
+  // By time: `steps` is the grain of the learning rate's course.
+  const train = { batch: 1, steps: 1000, evalEvery, evalBatches: 8 };
+  for await (const { gpt, isLast, lossByPosition, ...measured } of training({ device, model, train, data, seconds })) {
+    const last = isLast && { lossByPosition, probe: await probe(gpt) };
+    record({ run, ...differs, context, seconds, ...measured, ...last });
+    const { step, valLoss, stepMs } = measured;
+    console.log(`${run}, step ${step}: perplexity ${Math.exp(valLoss).toFixed(2)}, ${stepMs.toFixed(1)} ms a step`);
+    if (last) console.log(JSON.stringify(last.probe));
+  }
+}
+await data.close();
+device.dispose();
+
+/**
+ * Ends validation texts with a passage that stood some way back, and measures its loss there.
+ * @returns [distance, loss in nats a token][], and first [0, loss] where the passage stands for the first time
+ */
+async function probe(gpt) {
+  const length = passage.cue + passage.found;
+  const distances = [256, 1024, 4096, 8192, 16384, 32768, 61440].filter((distance) => distance + length <= gpt.T);
+  const sums = new Map([[0, 0], ...distances.map((distance) => [distance, 0])]);
+  for (let index = 0; index < probeTexts; index++) {
+    const start = Math.floor((index * (data.validation.count - gpt.T)) / probeTexts);
+    const text = Int32Array.from(await data.validation.read(start, gpt.T));
+    for (const distance of distances) {
+      const tokens = text.slice();
+      const [first, again] = [gpt.T - length - distance, gpt.T - length];
+      tokens.copyWithin(again, first, first + length);
+      const losses = await lossesOf(gpt, tokens, index);
+      sums.set(distance, sums.get(distance) + mean(losses, again));
+      sums.set(0, sums.get(0) + mean(losses, first) / distances.length);
+    }
+  }
+  return [...sums].map(([distance, sum]) => [distance, sum / probeTexts]);
+
+  /** Of the tokens after the cue. */
+  function mean(losses, at) {
+    // The loss at a place is that of the token after it.
+    const found = losses.subarray(at + passage.cue - 1, at + length - 1);
+    return found.reduce((sum, loss) => sum + loss, 0) / found.length;
+  }
+}
+
+/** Loss of the token after each of `tokens`; the last has none. */
+async function lossesOf(gpt, tokens, index) {
+  const targets = new Int32Array(tokens.length).fill(-1);
+  targets.set(tokens.subarray(1));
+  await gpt.evaluate({ tokens, targets }, { draw: { seed: 1, index } });
+  return gpt.losses.read();
+}

@@ -1,0 +1,111 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+// @ts-expect-error: experiments are plain JavaScript
+import { recallTask } from "../experiments/recall/task.mjs";
+import { uniformAt } from "../src/rng.ts";
+
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "scfa-experiments-"));
+  const tokens = Uint16Array.from({ length: 4000 }, (_, i) => Math.floor(50257 * uniformAt(1, 0, i)));
+  for (const name of ["train.bin", "val.bin"]) writeFileSync(join(folder, name), tokens);
+  writeFileSync(join(folder, "text"), "It was the best of times, it was the worst of times. ".repeat(80));
+  for (const name of ["train", "t10k"]) {
+    const idx = Buffer.alloc(16 + 4 * 784, 7);
+    for (const [n, word] of [0x803, 4, 28, 28].entries()) idx.writeUInt32BE(word, 4 * n);
+    writeFileSync(join(folder, `${name}-images-idx3-ubyte`), idx);
+  }
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The lines that an experiment records. */
+function linesOf(experiment: string, args: readonly string[]): Record<string, unknown>[] {
+  const out = join(folder, `${experiment}.jsonl`);
+  const script = join(import.meta.dirname, `../experiments/${experiment}/run.mjs`);
+  execFileSync(process.execPath, [script, "--device", "cpu", "--out", out, ...args], { cwd: folder, stdio: "pipe" });
+  return readFileSync(out, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+describe("recallTask", () => {
+  const options = { T: 200, facts: 20, seed: 5, count: 6 };
+
+  it("asks for each fact once, at the distance that it says, and wants nothing else", async () => {
+    const { tokens, targets, questions } = await recallTask(options).sequential({ B: 4, index: 0 });
+    for (const [b, asked] of questions.entries()) {
+      const row = [...tokens.subarray(b * 200, (b + 1) * 200)];
+      const wanted = [...targets.subarray(b * 200, (b + 1) * 200)];
+      expect(asked.length).toBe(20);
+      expect(wanted.filter((target) => target !== -1).length).toBe(20);
+      for (const { at, answer, distance } of asked) {
+        expect(wanted[at]).toBe(answer);
+        expect(row.indexOf(row[at]!)).toBe(at - distance - 1);
+        expect(row[at - distance]).toBe(answer);
+      }
+    }
+  });
+
+  it("draws equal sequences for equal seeds, steps and rows, and others for others", async () => {
+    const sample = async (seed: number, step: number, firstRow: number) =>
+      (await recallTask({ ...options, seed }).sample({ B: 1, step, firstRow })).tokens;
+    expect(await sample(1, 2, 3)).toEqual(
+      (await recallTask({ ...options, seed: 1 }).sample({ B: 4, step: 2 })).tokens.slice(600),
+    );
+    const others = await Promise.all([sample(1, 2, 3), sample(2, 2, 3), sample(1, 3, 3), sample(1, 2, 4)]);
+    expect(new Set(others.map((tokens: Int32Array) => tokens.join())).size).toBe(4);
+  });
+});
+
+describe("experiments, as small as they can be", () => {
+  const small = ["--layers", "1", "--context", "128"];
+  it.each<[string, readonly string[], readonly string[], readonly string[]]>([
+    ["language", [...small, "--data", ".", "--width", "192", "--tokens", "128", "--steps", "1"], ["hash 16"], []],
+    ["long", [...small, "--data", ".", "--width", "192", "--seconds", "0.01"], ["window + hash"], ["probe"]],
+    [
+      "bytes",
+      [...small, "--text", "text", "--width", "128", "--tokens", "128", "--steps", "1"],
+      ["dense", "window"],
+      ["bitsPerByte"],
+    ],
+    [
+      "images",
+      ["--images", ".", "--layers", "1", "--width", "64", "--batch", "2", "--steps", "1"],
+      ["window + hash"],
+      ["bitsPerDim"],
+    ],
+    [
+      "recall",
+      ["--contexts", "64,128", "--tokens", "128", "--steps", "1", "--tests", "1"],
+      ["window", "shared keys"],
+      ["accuracy", "byDistance"],
+    ],
+  ])(
+    "%s records a line for each run, with its origin",
+    (experiment, args, runs, own) => {
+      const lines = linesOf(experiment, [...args, ...runs]);
+      expect([...new Set(lines.map(({ run }) => run))]).toEqual(runs);
+      for (const line of lines) {
+        expect(line).toMatchObject({
+          experiment,
+          step: 1,
+          valLoss: expect.any(Number),
+          visibleShare: expect.any(Number),
+        });
+        for (const name of ["machine", "device", "commit", "date", "attention", "stepMs", ...own]) {
+          expect(line, name).toHaveProperty(name);
+        }
+      }
+    },
+    120_000,
+  );
+
+  it("say which runs there are when they are asked for another", () => {
+    expect(() => linesOf("recall", ["nothing"])).toThrow(/There is no run nothing\. Runs: window, window \+ dense/);
+  });
+});
