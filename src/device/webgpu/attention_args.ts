@@ -59,6 +59,11 @@ const matrixShares: Record<AttentionKernel, readonly MatrixShare[]> = {
   attention_backward_queries: [{ BLOCKS: 1, TILES: 1, AREAS: 1, mostD: 128 }],
   attention_backward_keys: [{ BLOCKS: 1, TILES: 2, AREAS: 2, mostD: 128 }],
 };
+const matrixUses: Record<AttentionKernel, readonly string[]> = {
+  attention_forward: ["attention_matrices", "attention_walked_keys"],
+  attention_backward_queries: ["attention_matrices", "attention_walked_keys"],
+  attention_backward_keys: ["attention_matrices"],
+};
 const side = 16;
 const lanes = 32;
 const SUBGROUPS = 4;
@@ -79,7 +84,7 @@ function matrixForm(kernel: AttentionKernel, D: number, { BLOCKS, TILES, AREAS }
   const tile = SUBGROUPS * BLOCKS * side;
   const area = side * Math.max(fours + 2, AREAS * (fours / 2 + 1), row);
   return {
-    request: { file: `${kernel}_matrices`, uses: ["attention_matrices"], constants },
+    request: { file: `${kernel}_matrices`, uses: matrixUses[kernel], constants },
     ...{ tile, rows: blocks },
     // Tiles and areas; a row and bounds for each own row, numbers for each walked one; where it walks.
     bytes: 16 * (TILES * walked * row + SUBGROUPS * area) + 12 * tile + 8 * walked + 32,

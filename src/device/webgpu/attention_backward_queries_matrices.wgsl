@@ -5,7 +5,8 @@
 //          Output: dq [B,Tq,H,D] in fours, strided.
 // Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale, scale_log2 (scale * log2 e), tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first; a workgroup owns a tile of queries: no atomics.
-// Set by the launcher: what attention_matrices says (BLOCKS, TILES and AREAS 1), ACCUMULATES (dq is added into). Uses: attention_matrices.
+// Set by the launcher: what attention_matrices says (BLOCKS, TILES and AREAS 1), ACCUMULATES (dq is added into).
+// Uses:    attention_matrices, attention_walked_keys.
 // Numerics: products of f16 summed in f32, ds rounded to f16; what is masked weighs 0 exactly.
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 2, with dq in a kernel of its own.
 var<workgroup> rows: array<u32, TILE>;
@@ -21,35 +22,6 @@ fn q_piece(b: u32, h: u32, row: u32, piece: u32) -> vec4<u32> {
 fn dout_piece(b: u32, h: u32, row: u32, piece: u32) -> vec4<u32> {
   if (row == NO_ROW || 8u * piece >= args.D) { return vec4<u32>(); }
   return load_dout(row_dout(b, row, h) + piece);
-}
-
-/** The thread's share of the keys from m0 on. Beyond the last key stands the last, which is masked there. */
-fn fetch_keys(b: u32, hk: u32, m0: u32, end: u32, thread: u32) -> Carried {
-  var carried: Carried;
-  let line = row_k(0u, 1u, 0u) - row_k(0u, 0u, 0u);
-  for (var i = 0u; i < CARRIED; i++) {  // unrolled
-    let piece = carried_piece(i, thread);
-    let row = key_row(b, hk, min(m0 + carried_row(i, thread), end - 1u));
-    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_k(row_k(b, 0u, hk) + piece + row * line); }
-  }
-  return carried;
-}
-
-/** Likewise, of their values. */
-fn fetch_values(b: u32, hk: u32, m0: u32, end: u32, thread: u32) -> Carried {
-  var carried: Carried;
-  let line = row_v(0u, 1u, 0u) - row_v(0u, 0u, 0u);
-  for (var i = 0u; i < CARRIED; i++) {  // unrolled
-    let piece = carried_piece(i, thread);
-    let row = key_row(b, hk, min(m0 + carried_row(i, thread), end - 1u));
-    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_v(row_v(b, 0u, hk) + piece + row * line); }
-  }
-  return carried;
-}
-
-fn key_row(b: u32, hk: u32, m: u32) -> u32 {
-  if (HAS_K_ROWS) { return u32(load_k_rows(row_k_rows(b, hk) + m)); }
-  return m;
 }
 
 @compute @workgroup_size(THREADS)

@@ -3,7 +3,8 @@
 //          null for the identity; lo, hi i32 [B|1,H|1,Tq]. Outputs: o [B,Tq,H,D] in fours, lse [B,H,Tq], strided.
 // Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale_log2 (scale * log2 e), minus_infinity, tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first: they see the most keys. A workgroup owns a tile of queries.
-// Set by the launcher: what attention_matrices says (TILES 1 or 2, AREAS BLOCKS), MERGES. Uses: attention_matrices, attention_share.
+// Set by the launcher: what attention_matrices says (TILES 1 or 2, AREAS BLOCKS), MERGES.
+// Uses:    attention_matrices, attention_walked_keys, attention_share.
 // Numerics: products of f16 summed in f32, weights rounded to f16. Sums cannot be scaled where they are, and seldom need
 //          to be: a row's weights are relative to the largest score when its sums were last scaled, and until one would
 //          exceed 2^GROWTH they stay. What is masked weighs 0, so that a row which sees nothing gives o = 0,
@@ -11,8 +12,8 @@
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 1; the late scaling is FlashAttention-4's.
 /** Where rows' largest scores begin, before they are scaled; what is masked lies far below at any scale from SMALLEST on. */
 const LOWEST = -1e20;
-const MASKED = -3e38;
-const SMALLEST = 1e-30;
+const MASKED = -1e30;
+const SMALLEST = 1e-20;
 const GROWTH = 8.0;
 /** Which tile is which; where there is memory for one alone, keys give way to their values. */
 const K = 0u;
@@ -29,35 +30,6 @@ fn q_piece(b: u32, h: u32, row: u32, piece: u32) -> vec4<u32> {
   if (row == NO_ROW || 8u * piece >= args.D) { return vec4<u32>(); }
   // The scale is taken as positive, so that a row's largest score is its largest product.
   return load_q(row_q(b, row, h) + piece) ^ vec4(select(0u, 0x80008000u, args.scale_log2 < 0.0));
-}
-
-/** The thread's share of the keys from m0 on. Beyond the last key stands the last, which is masked there. */
-fn fetch_keys(b: u32, hk: u32, m0: u32, end: u32, thread: u32) -> Carried {
-  var carried: Carried;
-  let line = row_k(0u, 1u, 0u) - row_k(0u, 0u, 0u);
-  for (var i = 0u; i < CARRIED; i++) {  // unrolled
-    let piece = carried_piece(i, thread);
-    let row = key_row(b, hk, min(m0 + carried_row(i, thread), end - 1u));
-    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_k(row_k(b, 0u, hk) + piece + row * line); }
-  }
-  return carried;
-}
-
-/** Likewise, of their values. */
-fn fetch_values(b: u32, hk: u32, m0: u32, end: u32, thread: u32) -> Carried {
-  var carried: Carried;
-  let line = row_v(0u, 1u, 0u) - row_v(0u, 0u, 0u);
-  for (var i = 0u; i < CARRIED; i++) {  // unrolled
-    let piece = carried_piece(i, thread);
-    let row = key_row(b, hk, min(m0 + carried_row(i, thread), end - 1u));
-    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_v(row_v(b, 0u, hk) + piece + row * line); }
-  }
-  return carried;
-}
-
-fn key_row(b: u32, hk: u32, m: u32) -> u32 {
-  if (HAS_K_ROWS) { return u32(load_k_rows(row_k_rows(b, hk) + m)); }
-  return m;
 }
 
 @compute @workgroup_size(THREADS)
