@@ -146,7 +146,7 @@ class ExplorePage {
       fact("pairs", "Pairs", percent(visibleShare), `${thousands(visiblePairs)} of dense attention's`),
       fact("tiles", "Tiles", percent(visited / denseTiles), `${thousands(visited)} of its ${thousands(denseTiles)}`),
       fact("speedPairs", "Speed-up by pairs", times(1 / visibleShare), "the most that there is to gain"),
-      fact("speedTiles", "Speed-up by tiles", times(denseTiles / visited), "what tiles of this size leave of it"),
+      fact("speedTiles", "Speed-up by tiles", times(denseTiles / visited), "what these tiles leave"),
     );
     fill(
       this.#tiles,
