@@ -68,6 +68,7 @@ function* tileRuns({ lo, hi, kRows }: HostStaircase, tile: number): Generator<Ti
   const Tk = kRows.length;
   for (let first = 0, row = 0; first < lo.length; first += tile, row++) {
     const last = Math.min(first + tile, lo.length) - 1;
+    if (lo[first]! >= hi[last]!) continue;
     const from = Math.floor(lo[first]! / tile);
     const to = Math.max(from, Math.ceil(hi[last]! / tile));
     const fullTo = hi[first]! >= Tk ? Math.ceil(Tk / tile) : Math.floor(hi[first]! / tile);

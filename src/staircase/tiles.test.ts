@@ -36,3 +36,10 @@ test("the tiles counted are those that hold a visible pair, with ragged edges", 
     expect(tiles.partial + tiles.full).toBe(touched);
   }
 });
+
+test("no tile is counted for queries that see nothing, wherever their bounds stand", () => {
+  // Two queries that see three keys, and six that see none; their bounds lie inside a tile of 2.
+  const lo = Int32Array.of(0, 0, 3, 3, 3, 3, 3, 3);
+  const hi = Int32Array.of(3, 3, 3, 3, 3, 3, 3, 3);
+  expect(countTiles({ lo, hi }, { Tk: 8, blockM: 2, blockN: 2 })).toEqual({ skipped: 14, partial: 1, full: 1 });
+});

@@ -28,6 +28,8 @@ export function countTiles(
   let full = 0;
   for (let first = 0; first < Tq; first += blockM) {
     const last = Math.min(first + blockM, Tq) - 1;
+    // Queries that see nothing, as dropped ones, have bounds all the same.
+    if (lo[first] >= hi[last]) continue;
     for (let tile = Math.floor(lo[first] / blockN); tile * blockN < hi[last]; tile++) {
       const k0 = tile * blockN;
       const k1 = Math.min(k0 + blockN, Tk);

@@ -264,7 +264,7 @@ describe.skipIf(!chromiumPath)("the playground", () => {
     await page.close();
   }, 180_000);
 
-  test("has no serious fault for people who use no mouse or no eyes, in light and dark, and fits a phone", async () => {
+  test("has no fault that axe knows for people who use no mouse or no eyes, in light and dark, and fits a phone", async () => {
     for (const colorScheme of ["light", "dark"] as const) {
       for (const name of pages) {
         const page = await site.page(name, {
@@ -278,7 +278,7 @@ describe.skipIf(!chromiumPath)("the playground", () => {
           const { violations } = await (globalThis as unknown as { axe: typeof axe }).axe.run();
           return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0]!.html}`);
         });
-        expect(found.filter((text) => /^(serious|critical)/.test(text))).toEqual([]);
+        expect(found).toEqual([]);
         expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
         await page.close();
       }

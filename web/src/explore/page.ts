@@ -145,8 +145,8 @@ class ExplorePage {
       this.#facts,
       fact("pairs", "Pairs", percent(visibleShare), `${thousands(visiblePairs)} of dense attention's`),
       fact("tiles", "Tiles", percent(visited / denseTiles), `${thousands(visited)} of its ${thousands(denseTiles)}`),
-      fact("speedPairs", "Speed-up by pairs", times(1 / visibleShare), "what no kernel exceeds"),
-      fact("speedTiles", "Speed-up by tiles", times(denseTiles / visited), "what this tile size leaves"),
+      fact("speedPairs", "Speed-up by pairs", times(1 / visibleShare), "the most that there is to gain"),
+      fact("speedTiles", "Speed-up by tiles", times(denseTiles / visited), "what these tiles leave"),
     );
     fill(
       this.#tiles,

@@ -74,6 +74,7 @@ export function* visitedTiles({ lo, hi }: PlannedPart, tile: number): Generator<
   const T = lo.length;
   for (let first = 0, row = 0; first < T; first += tile, row++) {
     const last = Math.min(first + tile, T) - 1;
+    if (lo[first]! >= hi[last]!) continue;
     for (let column = Math.floor(lo[first]! / tile); column * tile < hi[last]!; column++) {
       const isFull = column * tile >= lo[last]! && Math.min((column + 1) * tile, T) <= hi[first]!;
       yield { row, column, isFull };

@@ -178,13 +178,14 @@ export class ReadingPanel {
     if (!reading) return;
     const chosen = Number(this.#byte.value);
     const shares = this.#shares(reading, this.#characters[chosen]!);
-    const strongest = Math.max(...shares);
+    // Itself apart: a byte gives much to itself, and that is shown by its own colour.
+    const strongest = Math.max(...shares.filter((_, i) => i !== chosen));
     fill(
       this.#shown,
       ...this.#characters.map(({ text }, i) => {
         const share = shares[i]!;
         // By the square root: small shares are to be seen beside the largest.
-        const level = Math.round(100 * Math.sqrt(share / strongest));
+        const level = share === 0 ? 0 : Math.round(100 * Math.sqrt(Math.min(1, share / strongest)));
         const name = i === chosen ? "chosen" : share > 0 ? "seen" : "unseen";
         return h("span", { class: name, "data-index": i, style: `--share:${level}%` }, text === "\n" ? "↵\n" : text);
       }),

@@ -24,15 +24,15 @@ export function tableOf(devices: readonly DeviceResult[]): HTMLElement {
     return [
       point.pattern,
       tokens(point.T),
+      ratio,
       milliseconds(point.forwardMs),
       milliseconds(point.backwardMs),
-      ratio,
       `${(100 * point.visibleShare).toFixed(1)} %`,
       point.dtype,
       point.worstDifference.toExponential(1),
-    ].map((text, i) => (i === 0 ? h("td", {}, `${deviceLabels[device]}, ${text}`) : h("td", {}, text)));
+    ].map((text, i) => (i === 0 ? h("th", { scope: "row" }, `${deviceLabels[device]}, ${text}`) : h("td", {}, text)));
   };
-  const heads = ["", "T", "forward", "backward", "speed-up", "pairs", "type", "difference from float64"];
+  const heads = ["", "T", "speed-up", "forward", "backward", "pairs", "type", "difference from float64"];
   return h(
     "table",
     {},

@@ -61,12 +61,18 @@ export class LaneCard {
     this.#download.disabled = !canDownload || losses.length === 0;
   }
 
+  /** What it writes comes letter by letter; screen readers wait for `endWriting`. */
   beginWriting(prompt: string): void {
+    this.#writing.setAttribute("aria-busy", "true");
     fill(this.#writing, h("span", { class: "muted" }, prompt));
   }
 
   addWriting(text: string): void {
     this.#writing.append(text);
+  }
+
+  endWriting(): void {
+    this.#writing.setAttribute("aria-busy", "false");
   }
 
   clear(): void {

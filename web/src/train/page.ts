@@ -202,8 +202,9 @@ class TrainPage {
     const prompt = this.#prompt.value;
     await this.#atRest(async (race) => {
       for (const name of laneNames) {
-        this.#cards[name].beginWriting(prompt);
-        await race.write(name, prompt, (text) => this.#cards[name].addWriting(text));
+        const card = this.#cards[name];
+        card.beginWriting(prompt);
+        await race.write(name, prompt, (text) => card.addWriting(text)).finally(() => card.endWriting());
       }
     });
   }
