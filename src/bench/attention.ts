@@ -5,7 +5,7 @@ import { causalPairs } from "../plan.ts";
 import type { FloatType } from "../tensor.ts";
 import { checkSample, drawSample, type ReadHead } from "./check.ts";
 import { BenchInputs } from "./inputs.ts";
-import { type Contestant, measureInTurns, type Times, timeAwake, timeInARow } from "./measure.ts";
+import { type Contestant, measureInTurns, type Times, timeInARow, timeWarm } from "./measure.ts";
 import { BenchTensors, PatternRun } from "./patternRun.ts";
 import type { Peer } from "./peer.ts";
 
@@ -100,7 +100,7 @@ export async function benchAttention(options: AttentionBenchOptions): Promise<At
     options.onProgress?.(++done, total, `T ${T}: ${what}`);
   };
   const onItsClock = (name: string, run: () => void) =>
-    contestants.push({ name, run: () => timeAwake(() => device.time(run)) });
+    contestants.push({ name, run: () => timeWarm(() => device.time(run), device.capabilities.warmUpMs) });
   const inARow = (name: string, time: (runs: number) => Promise<number>) =>
     contestants.push({ name, run: () => timeInARow(time) });
   try {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { measureInTurns, timeAwake, timeInARow } from "./measure.ts";
+import { measureInTurns, timeInARow, timeWarm } from "./measure.ts";
 
 test("contestants run in turns, and the first round does not count", async () => {
   const order: string[] = [];
@@ -20,8 +20,9 @@ test("a run that takes long is not repeated, and a short one is taken from a row
   expect(asked).toEqual([1, 1, 5]);
 });
 
-test("counts the run that others have woken the device for, and a long one at once", async () => {
+test("the run counts that others have warmed the device up for, and a long one at once", async () => {
   const times = [70, 60, 33, 32];
-  expect(await timeAwake(async () => times.shift()!)).toBe(33);
-  expect(await timeAwake(async () => 250)).toBe(250);
+  expect(await timeWarm(async () => times.shift()!, 100)).toBe(33);
+  expect(await timeWarm(async () => 250, 100)).toBe(250);
+  expect(await timeWarm(async () => 3, 0)).toBe(3);
 });

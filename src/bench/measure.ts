@@ -71,18 +71,16 @@ export async function timeInARow(time: (runs: number) => Promise<number>): Promi
   return runs <= 1 ? once : (await time(runs)) / runs;
 }
 
-/** So much work brings a GPU, whose clock falls while it idles, back to its full speed. */
-const wakingMs = 100;
-
 /**
- * Milliseconds of one run, taken when runs before it have woken the device: twice as many were measured on a GPU that had
- * idled for 50 ms. A run that is long enough itself is not repeated.
+ * Milliseconds of one run, taken when runs before it have warmed the device up: twice as many were measured on a GPU that
+ * had idled for 50 ms. A run that is long enough itself is not repeated.
  * @param time milliseconds of one run
+ * @param warmUpMs see `Capabilities.warmUpMs`
  */
-export async function timeAwake(time: () => Promise<number>): Promise<number> {
+export async function timeWarm(time: () => Promise<number>, warmUpMs: number): Promise<number> {
   for (let spent = 0; ; ) {
     const ms = await time();
-    if (spent >= wakingMs || ms >= 2 * wakingMs) return ms;
+    if (spent >= warmUpMs || ms >= 2 * warmUpMs) return ms;
     spent += Math.max(ms, 1);
   }
 }

@@ -15,6 +15,8 @@ export interface Capabilities {
   readonly deterministic: boolean;
   /** A good size, in bytes, for a buffer of intermediate values that is filled in chunks, as logits are. */
   readonly chunkBytes: number;
+  /** Milliseconds of work after which it runs at its full speed: GPUs lower their clock while they idle. */
+  readonly warmUpMs: number;
 }
 
 /** Ops to be enqueued again and again; made by `Device.record`. */

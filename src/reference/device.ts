@@ -44,6 +44,7 @@ class ReferenceDevice extends Device {
     maxTensorBytes: 2 ** 31,
     deterministic: true,
     chunkBytes: 2 ** 27,
+    warmUpMs: 0,
   };
   readonly memory = { bytes: 0, peakBytes: 0 };
   readonly #precision: Precision;

@@ -61,6 +61,7 @@ export class CpuDevice extends Device {
       maxTensorBytes: runtime.heap.limitBytes - layout.heap,
       deterministic: true,
       chunkBytes: 2 ** 27,
+      warmUpMs: 0,
     };
   }
 

@@ -62,6 +62,7 @@ export class CudaDevice extends Device {
       maxTensorBytes: facts.memoryBytes,
       deterministic,
       chunkBytes: 2 ** 30,
+      warmUpMs: 100,
     };
   }
 

@@ -129,6 +129,7 @@ export class WebgpuDevice extends Device {
       maxTensorBytes: runtime.memory.maxBytes,
       deterministic: true,
       chunkBytes: Math.max(2 ** 26, Math.min(2 ** 29, runtime.memory.maxBytes / 4)),
+      warmUpMs: 100,
     };
   }
 
