@@ -1,4 +1,4 @@
-// Imports run one way: cli, web, report -> train -> gpt -> attention -> pattern, staircase -> device.
+// Imports run one way: cli, report -> train -> gpt -> attention -> pattern, staircase -> device.
 const base = ["attention.ts", "lsh.ts", "plan.ts", "pattern/", "staircase/", "device/"];
 const rooms = {
   // room: what it may import besides itself, the tensor, the errors and the random numbers
@@ -19,6 +19,12 @@ const literal = (path) => path.replaceAll(".", "\\.");
 module.exports = {
   forbidden: [
     { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
+    {
+      name: "web-uses-public-entries-that-run-in-a-browser",
+      severity: "error",
+      from: { path: "^web/src/" },
+      to: { path: "^src/", pathNot: "^src/(index|webgpu|gpt/index)\\.ts$" },
+    },
     ...Object.entries(rooms).map(([room, allowed]) => ({
       name: `${room.replace(/\W/g, "")}-imports-downhill`,
       severity: "error",

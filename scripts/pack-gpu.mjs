@@ -1,7 +1,8 @@
 // Packs what a GPU host without a network, a compiler or Node needs to run scfa: the built package with its kernels, the
 // modules that its commands import, the benchmarks beside PyTorch, and setup.sh, to be sourced there.
-// Usage: npm run pack:gpu -- [DIR] [--node] [--vulkan]     (default .carry/scfa; --node adds this machine's Node, --vulkan
-//   what the WebGPU device needs besides NVIDIA's driver, from Debian)
+// Usage: npm run pack:gpu -- [DIR] [--node] [--vulkan] [--onnx FOLDER]     (default .carry/scfa; --node adds this machine's
+//   Node, --vulkan what the WebGPU device needs besides NVIDIA's driver, from Debian, --onnx the peer of `scfa bench attention`
+//   from a folder in which onnxruntime-node is installed)
 //   on the host:  . DIR/setup.sh && scfa info
 import { execFileSync, spawnSync } from "node:child_process";
 import {
@@ -19,6 +20,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -38,7 +40,12 @@ const idle = [
   /^node_modules\/gpt-tokenizer\/esm\/bpeRanks\/(?!r50k_base)/,
   /^node_modules\/(vega|vega-lite|vega-[a-z]+)\/(build\/.*\.min\.js|bin\/)/,
   /^node_modules\/zod\/(src|v3|v4\/mini)\//,
+  /^node_modules\/onnxruntime-node\/(lib|script|bin\/(?!napi-v\d+\/linux\/x64\/))/,
+  /^node_modules\/onnxruntime-common\/(lib|dist\/(?!cjs\/))/,
 ];
+
+/** What onnxruntime-node needs to run; its other dependencies are its installer's. */
+const onnxPackages = ["onnxruntime-node", "onnxruntime-common"];
 
 /** What lies in the folder as it is; bench/ for the runs beside PyTorch. */
 const plain = [
@@ -83,10 +90,11 @@ command -v node > /dev/null || echo "setup.sh: there must be a Node, found none.
  * @param folder new, empty, or packed before
  * @param withNode whether to add this machine's Node
  * @param withVulkan whether to add Vulkan's loader; needs apt and a network
+ * @param onnx folder whose node_modules hold onnxruntime-node, to be packed too
  * @param level how hard xz tries, 0 to 9
  * @returns a promise of the bytes of each part and of all
  */
-export async function packGpu({ folder, withNode, withVulkan = false, level = 6 }) {
+export async function packGpu({ folder, withNode, withVulkan = false, onnx, level = 6 }) {
   if (!existsSync(join(root, "dist/cli/main.js")))
     throw new Error("pack-gpu: dist/ must be built, found none. Run npm run setup.");
   // Nothing is removed that this script did not make.
@@ -99,7 +107,7 @@ export async function packGpu({ folder, withNode, withVulkan = false, level = 6 
     const isWanted = (from) => !/\.d\.ts$|__pycache__|experiments\/.*\.(jsonl|svg)$/.test(from);
     cpSync(join(root, path), join(folder, path), { recursive: true, filter: isWanted });
   }
-  writeFileSync(join(folder, "modules.tar.xz"), packModules(level));
+  writeFileSync(join(folder, "modules.tar.xz"), packModules(onnx, level));
   if (withNode) writeFileSync(join(folder, "node.xz"), xz(readFileSync(process.execPath), level));
   if (withVulkan) writeFileSync(join(folder, "vulkan.tar.xz"), packVulkan(level));
   writeFileSync(join(folder, "setup.sh"), setup);
@@ -111,17 +119,36 @@ export async function packGpu({ folder, withNode, withVulkan = false, level = 6 
   return sizes(folder);
 }
 
-/** The modules of package.json's dependencies, and theirs, as the lock file says. */
-function packModules(level) {
+/** The modules of package.json's dependencies, and theirs, as the lock file says; and the peer's. */
+function packModules(onnx, level) {
   const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
-  const wanted = Object.entries(packages).filter(([path, { dev, devOptional }]) => path && !dev && !devOptional);
+  const wanted = Object.entries(packages).filter(
+    ([path, { dev, devOptional, link }]) => path.startsWith("node_modules/") && !link && !dev && !devOptional,
+  );
   const found = wanted.filter(([path]) => !leftOut.test(path) && existsSync(join(root, path)));
-  const files = found.flatMap(([path]) => filesOf(path)).filter((file) => !idle.some((pattern) => pattern.test(file)));
+  const paths = found.map(([path]) => path);
   return withScratch((scratch) => {
-    const list = join(scratch, "list");
-    writeFileSync(list, [...new Set(files)].sort().join("\n"));
-    return xz(tar(["-C", root, "-T", list]), level);
+    const listOf = (name, from, folders) => {
+      const files = folders.flatMap((folder) => filesOf(from, folder));
+      const list = join(scratch, name);
+      writeFileSync(list, [...new Set(files.filter((file) => !idle.some((it) => it.test(file))))].sort().join("\n"));
+      return ["-C", from, "-T", list];
+    };
+    const ofPeer = onnx ? listOf("onnx", resolve(onnx), peerFolders(onnx)) : [];
+    return xz(tar([...listOf("modules", root, paths), ...ofPeer]), level);
   });
+}
+
+/** Folders of the peer's packages. */
+function peerFolders(onnx) {
+  const folders = onnxPackages.map((name) => `node_modules/${name}`);
+  const missing = folders.find((folder) => !existsSync(join(onnx, folder)));
+  if (missing) {
+    throw new Error(
+      `pack-gpu: --onnx is a folder where onnxruntime-node is installed, got ${onnx} without ${missing}.`,
+    );
+  }
+  return folders;
 }
 
 /** The libraries of Debian's packages, by the names under which programs ask for them, in a folder `vulkan`. */
@@ -159,10 +186,10 @@ function tar(args) {
 }
 
 /** A package's own files; packages nested in it have an entry of their own in the lock file. */
-function filesOf(path) {
-  return readdirSync(join(root, path), { withFileTypes: true }).flatMap((entry) => {
+function filesOf(from, path) {
+  return readdirSync(join(from, path), { withFileTypes: true }).flatMap((entry) => {
     const inner = `${path}/${entry.name}`;
-    if (entry.isDirectory()) return entry.name === "node_modules" ? [] : filesOf(inner);
+    if (entry.isDirectory()) return entry.name === "node_modules" ? [] : filesOf(from, inner);
     return entry.isFile() ? [inner] : [];
   });
 }
@@ -185,14 +212,16 @@ function sizes(folder) {
 }
 
 if (process.argv[1] && fileURLToPath(import.meta.url) === resolve(process.argv[1])) {
-  const args = process.argv.slice(2);
-  const unknown = args.find((arg) => arg.startsWith("-") && !["--node", "--vulkan"].includes(arg));
-  if (unknown) throw new Error(`pack-gpu: flags are --node and --vulkan, got ${unknown}.`);
-  const folder = resolve(args.find((arg) => !arg.startsWith("-")) ?? join(root, ".carry/scfa"));
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { node: { type: "boolean" }, vulkan: { type: "boolean" }, onnx: { type: "string" } },
+  });
+  const folder = resolve(positionals[0] ?? join(root, ".carry/scfa"));
   const { parts, bytes } = await packGpu({
     folder,
-    withNode: args.includes("--node"),
-    withVulkan: args.includes("--vulkan"),
+    withNode: values.node,
+    withVulkan: values.vulkan,
+    onnx: values.onnx,
   });
   const mib = (n) => `${(n / 2 ** 20).toFixed(2)} MiB`;
   for (const part of parts) console.log(`${mib(part.bytes).padStart(10)}  ${part.name}`);

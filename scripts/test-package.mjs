@@ -78,7 +78,7 @@ async function tryGpuFolder() {
     scfa selftest --device cpu --filter 'attention: hash' | tail -1
     scfa selftest --device cpu --random 20 | tail -1
     scfa prepare text.txt --out tokens --tokenizer gpt2 > /dev/null
-    scfa bench attention --device cpu --lengths 256 --heads 1 --rounds 1 --no-peer --json | grep -c '"commit":"'
+    scfa bench attention --device cpu --lengths 256 --heads 1 --rounds 1 --peer none --json | grep -c '"commit":"'
     model='--layers 1 --heads 1 --width 32 --context 64 --attention dense --steps 2 --eval-every 2 --eval-batches 1'
     scfa train --data text.txt --out run --device cpu --tokenizer bytes $model > /dev/null
     scfa eval run --device cpu > /dev/null

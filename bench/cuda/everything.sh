@@ -40,4 +40,4 @@ for D in 64 128; do
   check "racecheck_$D" "$sanitizer" --tool racecheck --error-exitcode 9 node dist/cli/main.js selftest --device cuda --filter "D = $D" &
 done
 wait
-check same_losses node bench/cuda/same_losses.mjs
+check same_losses node bench/same_losses.mjs cuda

@@ -82,7 +82,7 @@ const groups =
 const programs = {
   attention: {
     torch: (group) => [python("attention_torch.py", ...shape, "--dim", D, "--lengths", `${group}`)],
-    ours: (group) => [ours(group, patterns, "--no-peer", "--shared-qk", ...shape, "--head-dimension", D)],
+    ours: (group) => [ours(group, patterns, "--peer", "none", "--shared-qk", ...shape, "--head-dimension", D)],
     varlen: (group) =>
       bucketCounts.length === 0 || D !== "64"
         ? []

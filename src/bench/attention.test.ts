@@ -118,23 +118,29 @@ describe("benchAttention", () => {
     expect(backwardGflops).toBeGreaterThan(0);
   });
 
-  test("a peer is timed on the same inputs and checked like ours", async () => {
-    let runs = 0;
+  test("a peer and ours are timed by the same clock, several runs in a row, and checked alike", async () => {
+    const rows: number[] = [];
     const zeros = {
       name: "zeros 1.0",
-      run: async () => {
-        runs++;
-        return new Float32Array(40 * 2 * 16);
+      timed: "nothing",
+      time: async (runs: number) => {
+        rows.push(runs);
+        return 20 * runs;
       },
+      output: async () => new Float32Array(40 * 2 * 16),
       close: async () => {},
     };
-    const { peer } = await bench(openReferenceDevice(), {
+    const device = openReferenceDevice({ precision: "f32" });
+    const { peer, measurements } = await bench(device, {
       patterns: ["dense"],
       rounds: 2,
       openPeer: async () => zeros,
     });
-    expect(peer).toMatchObject({ name: "zeros 1.0", check: { pass: false } });
-    // Two unmeasured, two measured, one to check.
-    expect(runs).toBe(5);
+    expect(peer).toMatchObject({ name: "zeros 1.0", timed: "nothing", check: { pass: false } });
+    // One run tells that three make up a row: two rounds unmeasured, two measured.
+    expect(rows).toEqual([1, 3, 1, 3, 1, 3, 1, 3]);
+    expect(peer!.forward.allMs).toEqual([20, 20]);
+    expect(measurements[0]!.besidePeer!.allMs).toHaveLength(2);
+    expect((await bench(device, { patterns: ["dense"] })).measurements[0]!.besidePeer).toBeNull();
   });
 });

@@ -5,7 +5,7 @@ import { causalPairs } from "../plan.ts";
 import type { FloatType } from "../tensor.ts";
 import { checkSample, drawSample, type ReadHead } from "./check.ts";
 import { BenchInputs } from "./inputs.ts";
-import { type Contestant, measureInTurns, type Times } from "./measure.ts";
+import { type Contestant, measureInTurns, type Times, timeAwake, timeInARow } from "./measure.ts";
 import { BenchTensors, PatternRun } from "./patternRun.ts";
 import type { Peer } from "./peer.ts";
 
@@ -50,6 +50,8 @@ export interface AttentionMeasurement {
   readonly forward: Times;
   /** Gradients of q, k and v, given the forward's staircase. */
   readonly backward: Times | null;
+  /** The whole forward once more, timed as the peer is: by the host's clock, several in a row. null without a peer. */
+  readonly besidePeer: Times | null;
   readonly visibleShare: number;
   /** 4 D floating-point operations for each visible pair, in 1e9 a second. */
   readonly forwardGflops: number;
@@ -62,7 +64,12 @@ export interface AttentionMeasurement {
 
 export interface AttentionBench {
   readonly measurements: readonly AttentionMeasurement[];
-  readonly peer: { readonly name: string; readonly forward: Times; readonly check: Verdict } | null;
+  readonly peer: PeerMeasurement | null;
+}
+
+export interface PeerMeasurement extends Pick<Peer, "name" | "timed"> {
+  readonly forward: Times;
+  readonly check: Verdict;
 }
 
 const PEER = "peer";
@@ -86,19 +93,26 @@ export async function benchAttention(options: AttentionBenchOptions): Promise<At
   const peer = await options.openPeer(inputs);
   const tensors = new BenchTensors(device, inputs);
   const runs: PatternRun[] = [];
-  const contestants: Contestant[] = peer ? [{ name: PEER, run: async () => void (await peer.run()) }] : [];
-  const total =
-    ((peer ? 1 : 0) + patterns.length * (backward ? 3 : 2)) * (rounds + UNMEASURED_ROUNDS) + patterns.length;
+  const contestants: Contestant[] = [];
   let done = 0;
-  const tick = (what: string) => options.onProgress?.(++done, total, `T ${T}: ${what}`);
+  const tick = (what: string) => {
+    const total = contestants.length * (rounds + UNMEASURED_ROUNDS) + patterns.length;
+    options.onProgress?.(++done, total, `T ${T}: ${what}`);
+  };
+  const onItsClock = (name: string, run: () => void) =>
+    contestants.push({ name, run: () => timeAwake(() => device.time(run)) });
+  const inARow = (name: string, time: (runs: number) => Promise<number>) =>
+    contestants.push({ name, run: () => timeInARow(time) });
   try {
+    if (peer) inARow(PEER, (runs) => peer.time(runs));
     for (const pattern of patterns) {
       const run = new PatternRun(tensors, pattern, { sharedQK });
       runs.push(run);
       // Neighbours in turn: a backward takes what its own forward left in the common outputs.
-      contestants.push({ name: `${pattern} building`, run: () => device.time(() => run.build()) });
-      contestants.push({ name: `${pattern} forward`, run: () => device.time(() => run.forward()) });
-      if (backward) contestants.push({ name: `${pattern} backward`, run: () => device.time(() => run.backward()) });
+      onItsClock(`${pattern} building`, () => run.build());
+      onItsClock(`${pattern} forward`, () => run.forward());
+      if (backward) onItsClock(`${pattern} backward`, () => run.backward());
+      if (peer) inARow(`${pattern} ${PEER}`, (runs) => run.timeForwards(runs));
     }
     const times = await measureInTurns(contestants, { rounds, unmeasured: UNMEASURED_ROUNDS, onRun: tick });
     const measurements: AttentionMeasurement[] = [];
@@ -133,6 +147,7 @@ async function measurementOf(
     building: times.get(`${run.notation} building`)!,
     forward,
     backward,
+    besidePeer: times.get(`${run.notation} ${PEER}`) ?? null,
     visibleShare: pairs / (B * H * causalPairs({ Tq: T, Tk: T })),
     forwardGflops: (4 * D * pairs) / forward.medianMs / 1e6,
     backwardGflops: backward && (10 * D * pairs) / backward.medianMs / 1e6,
@@ -141,8 +156,8 @@ async function measurementOf(
   };
 }
 
-async function peerResult(peer: Peer, inputs: BenchInputs, forward: Times) {
-  const output = await peer.run();
+async function peerResult(peer: Peer, inputs: BenchInputs, forward: Times): Promise<PeerMeasurement> {
+  const output = await peer.output();
   const { Tq, H, Hk, D } = inputs.shape;
   const width = (H / Hk) * D;
   const read: ReadHead = async (_, { b, keyHead }) => {
@@ -155,8 +170,8 @@ async function peerResult(peer: Peer, inputs: BenchInputs, forward: Times) {
   };
   const causal = (_b: number, _h: number, i: number, j: number) => j <= i;
   const sampled = { inputs, sample: drawSample(inputs), mask: causal };
-  const check = await checkSample(sampled, read, { gradients: false, dtype: "f32" });
-  return { name: peer.name, forward, check: check.forward };
+  const check = await checkSample(sampled, read, { gradients: false });
+  return { name: peer.name, timed: peer.timed, forward, check: check.forward };
 }
 
 /** Most memory that a forward and backward hold on a new device, less their inputs and outputs. */

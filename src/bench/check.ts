@@ -4,7 +4,6 @@ import type { Mask } from "../pattern/pattern.ts";
 import { attentionBackward, attentionForward, type ReferenceAttention } from "../reference/attention.ts";
 import { precisionOf } from "../reference/precision.ts";
 import { uniformAt } from "../rng.ts";
-import type { FloatType } from "../tensor.ts";
 import type { BenchInputs, InputName } from "./inputs.ts";
 
 /**
@@ -44,15 +43,16 @@ export type ReadHead = (name: "o" | "dq" | "dk" | "dv", head: SampledHead) => Pr
 
 /**
  * Holds outputs against the float64 reference on a sample; the budget is twice the error of straightforward attention in
- * the outputs' type plus the floor. A verdict's place counts sampled heads and rows: `o[head, row, h, d]`.
+ * the inputs' type plus the floor. A verdict's place counts sampled heads and rows: `o[head, row, h, d]`.
  * @param gradients whether to check dq, dk and dv too
  */
 export async function checkSample(
   { inputs, sample, mask }: { inputs: BenchInputs; sample: Sample; mask: Mask },
   read: ReadHead,
-  { gradients, dtype = inputs.dtype }: { gradients: boolean; dtype?: FloatType },
+  { gradients }: { gradients: boolean },
 ): Promise<{ forward: Verdict; backward?: Verdict }> {
   const { rows, heads } = sample;
+  const { dtype } = inputs;
   const { Tk, H, Hk, D } = inputs.shape;
   const perKeyHead = H / Hk;
   const allKeys = Array.from({ length: Tk }, (_, j) => j);

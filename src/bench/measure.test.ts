@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { measureInTurns } from "./measure.ts";
-import { groupQueryAttentionModel } from "./onnxModel.ts";
+import { measureInTurns, timeAwake, timeInARow } from "./measure.ts";
 
 test("contestants run in turns, and the first round does not count", async () => {
   const order: string[] = [];
@@ -10,47 +9,19 @@ test("contestants run in turns, and the first round does not count", async () =>
   expect(times.get("a")!.allMs).toHaveLength(2);
 });
 
-/** Reads protobuf back: field numbers with their values, nested messages as bytes. */
-function readFields(bytes: Uint8Array): [number, number | Uint8Array][] {
-  const fields: [number, number | Uint8Array][] = [];
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++]!;
-      value += (byte & 127) * 2 ** shift;
-      if (byte < 128) return value;
-    }
+test("a run that takes long is not repeated, and a short one is taken from a row of them", async () => {
+  const asked: number[] = [];
+  const taking = (ms: number) => async (runs: number) => {
+    asked.push(runs);
+    return 7 + ms * runs;
   };
-  while (at < bytes.length) {
-    const key = varint();
-    if ((key & 7) === 0) fields.push([key >> 3, varint()]);
-    else {
-      const length = varint();
-      fields.push([key >> 3, bytes.subarray(at, at + length)]);
-      at += length;
-    }
-  }
-  return fields;
-}
+  expect(await timeInARow(taking(60))).toBe(67);
+  expect(await timeInARow(taking(3))).toBeCloseTo(3 + 7 / 5);
+  expect(asked).toEqual([1, 1, 5]);
+});
 
-test("the ONNX model is one GroupQueryAttention with the sizes asked for", () => {
-  const text = (bytes: number | Uint8Array) => new TextDecoder().decode(bytes as Uint8Array);
-  const all = readFields(groupQueryAttentionModel({ B: 1, T: 300, H: 8, Hk: 2, D: 64 }));
-  const graph = readFields(all.find(([number]) => number === 7)![1] as Uint8Array);
-  const node = readFields(graph.find(([number]) => number === 1)![1] as Uint8Array);
-  expect(node.filter(([number]) => number === 4).map(([, value]) => text(value))).toEqual(["GroupQueryAttention"]);
-  const attributes = node.filter(([number]) => number === 5).map(([, value]) => readFields(value as Uint8Array));
-  expect(attributes.map((fields) => [text(fields[0]![1]), fields[1]![1]])).toEqual([
-    ["num_heads", 8],
-    ["kv_num_heads", 2],
-  ]);
-  const inputs = graph.filter(([number]) => number === 11).map(([, value]) => readFields(value as Uint8Array));
-  expect(inputs.map((fields) => text(fields[0]![1]))).toEqual([
-    "query",
-    "key",
-    "value",
-    "seqlens_k",
-    "total_sequence_length",
-  ]);
+test("counts the run that others have woken the device for, and a long one at once", async () => {
+  const times = [70, 60, 33, 32];
+  expect(await timeAwake(async () => times.shift()!)).toBe(33);
+  expect(await timeAwake(async () => 250)).toBe(250);
 });

@@ -56,3 +56,33 @@ function middle(values: readonly number[]): number {
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
+
+/** Runs in a row take about so long: then the one wait at their end does not count. */
+const rowMs = 50;
+const longestRow = 200;
+
+/**
+ * Milliseconds of one run, from several in a row.
+ * @param time milliseconds by the host's clock of so many runs, one enqueued behind the other, until the last has ended
+ */
+export async function timeInARow(time: (runs: number) => Promise<number>): Promise<number> {
+  const once = await time(1);
+  const runs = Math.min(longestRow, Math.ceil(rowMs / once));
+  return runs <= 1 ? once : (await time(runs)) / runs;
+}
+
+/** So much work brings a GPU, whose clock falls while it idles, back to its full speed. */
+const wakingMs = 100;
+
+/**
+ * Milliseconds of one run, taken when runs before it have woken the device: twice as many were measured on a GPU that had
+ * idled for 50 ms. A run that is long enough itself is not repeated.
+ * @param time milliseconds of one run
+ */
+export async function timeAwake(time: () => Promise<number>): Promise<number> {
+  for (let spent = 0; ; ) {
+    const ms = await time();
+    if (spent >= wakingMs || ms >= 2 * wakingMs) return ms;
+    spent += Math.max(ms, 1);
+  }
+}

@@ -11,7 +11,10 @@ const tensorType = { elementType: 1, shape: 2 };
 const shapeProto = { dim: 1 };
 const dimension = { value: 1 };
 const attributeTypeInt = 2;
-const elementTypes = { float: 1, int32: 6 };
+/** Element types by the names that onnxruntime's tensors have for them. */
+const elementTypes = { float32: 1, int32: 6, float16: 10 } as const;
+
+export type ElementType = keyof typeof elementTypes;
 
 /** Protobuf: numbers are varints, everything else is bytes with a length. */
 type Field = number | string | readonly number[];
@@ -34,19 +37,60 @@ function varint(value: number): number[] {
   return [...bytes, rest];
 }
 
-function tensor(name: string, elementType: number, shape: readonly number[]): number[] {
+/** An input or output: its name, element type and sizes. */
+type Value = readonly [name: string, type: ElementType, shape: readonly number[]];
+
+function valueMessage([name, type, shape]: Value): number[] {
   const dims = shape.map((size) => [shapeProto.dim, message([dimension.value, size])] as const);
-  const type = message([tensorType.elementType, elementType], [tensorType.shape, message(...dims)]);
-  return message([valueInfo.name, name], [valueInfo.type, message([typeProto.tensorType, type])]);
+  const ofTensor = message([tensorType.elementType, elementTypes[type]], [tensorType.shape, message(...dims)]);
+  return message([valueInfo.name, name], [valueInfo.type, message([typeProto.tensorType, ofTensor])]);
 }
 
-function intAttribute(name: string, value: number): number[] {
+function intAttribute([name, value]: readonly [string, number]): number[] {
   return message([attribute.name, name], [attribute.i, value], [attribute.type, attributeTypeInt]);
 }
 
+interface Node {
+  readonly op: string;
+  /** ONNX's own operators if left out. */
+  readonly domain?: string;
+  readonly attributes: Readonly<Record<string, number>>;
+  /** In the operator's order; null for one that is left out. */
+  readonly inputs: readonly (Value | null)[];
+  readonly outputs: readonly Value[];
+}
+
+/** A model of one node, whose inputs and outputs are the model's. */
+function modelOf({ op, domain = "", attributes, inputs, outputs }: Node): Uint8Array {
+  const only = message(
+    ...inputs.map((value) => [node.input, value?.[0] ?? ""] as const),
+    ...outputs.map(([name]) => [node.output, name] as const),
+    [node.opType, op],
+    ...Object.entries(attributes).map((entry) => [node.attribute, intAttribute(entry)] as const),
+    [node.domain, domain],
+  );
+  const whole = message(
+    [graph.node, only],
+    [graph.name, op],
+    ...inputs.flatMap((value) => (value ? [[graph.input, valueMessage(value)] as const] : [])),
+    ...outputs.map((value) => [graph.output, valueMessage(value)] as const),
+  );
+  return Uint8Array.from(
+    message(
+      [model.irVersion, 8],
+      [model.graph, whole],
+      [model.opsetImport, message([opset.domain, ""], [opset.version, 17])],
+      [model.opsetImport, message([opset.domain, contributed], [opset.version, 1])],
+    ),
+  );
+}
+
+/** Domain of the operators that onnxruntime adds. */
+const contributed = "com.microsoft";
+
 /**
- * An ONNX model of one GroupQueryAttention (domain com.microsoft), causal, without a past: query [B, T, H*D], key and
- * value [B, T, Hk*D], seqlens_k [B] and total_sequence_length [1] int32, output [B, T, H*D].
+ * One GroupQueryAttention, causal, without a past: query [B, T, H*D], key and value [B, T, Hk*D] float32, seqlens_k [B] and
+ * total_sequence_length [1] int32, output [B, T, H*D].
  */
 export function groupQueryAttentionModel({
   B,
@@ -60,36 +104,66 @@ export function groupQueryAttentionModel({
   H: number;
   Hk: number;
   D: number;
-}) {
-  const inputs = ["query", "key", "value", "", "", "seqlens_k", "total_sequence_length"];
-  const outputs = ["output", "present_key", "present_value"];
-  const attention = message(
-    ...inputs.map((name) => [node.input, name] as const),
-    ...outputs.map((name) => [node.output, name] as const),
-    [node.opType, "GroupQueryAttention"],
-    [node.attribute, intAttribute("num_heads", H)],
-    [node.attribute, intAttribute("kv_num_heads", Hk)],
-    [node.domain, "com.microsoft"],
-  );
-  const { float, int32 } = elementTypes;
-  const whole = message(
-    [graph.node, attention],
-    [graph.name, "attention"],
-    [graph.input, tensor("query", float, [B, T, H * D])],
-    [graph.input, tensor("key", float, [B, T, Hk * D])],
-    [graph.input, tensor("value", float, [B, T, Hk * D])],
-    [graph.input, tensor("seqlens_k", int32, [B])],
-    [graph.input, tensor("total_sequence_length", int32, [1])],
-    [graph.output, tensor("output", float, [B, T, H * D])],
-    [graph.output, tensor("present_key", float, [B, Hk, T, D])],
-    [graph.output, tensor("present_value", float, [B, Hk, T, D])],
-  );
-  return Uint8Array.from(
-    message(
-      [model.irVersion, 8],
-      [model.graph, whole],
-      [model.opsetImport, message([opset.domain, ""], [opset.version, 17])],
-      [model.opsetImport, message([opset.domain, "com.microsoft"], [opset.version, 1])],
-    ),
-  );
+}): Uint8Array {
+  return modelOf({
+    op: "GroupQueryAttention",
+    domain: contributed,
+    attributes: { num_heads: H, kv_num_heads: Hk },
+    inputs: [
+      ["query", "float32", [B, T, H * D]],
+      ["key", "float32", [B, T, Hk * D]],
+      ["value", "float32", [B, T, Hk * D]],
+      null,
+      null,
+      ["seqlens_k", "int32", [B]],
+      ["total_sequence_length", "int32", [1]],
+    ],
+    outputs: [
+      ["output", "float32", [B, T, H * D]],
+      ["present_key", "float32", [B, Hk, T, D]],
+      ["present_value", "float32", [B, Hk, T, D]],
+    ],
+  });
+}
+
+/** One MultiHeadAttention, causal: query, key, value and output [B, T, H*D] of the type. */
+export function multiHeadAttentionModel({
+  B,
+  T,
+  H,
+  D,
+  type,
+}: {
+  B: number;
+  T: number;
+  H: number;
+  D: number;
+  type: ElementType;
+}): Uint8Array {
+  const shape = [B, T, H * D];
+  return modelOf({
+    op: "MultiHeadAttention",
+    domain: contributed,
+    attributes: { num_heads: H, unidirectional: 1 },
+    inputs: [
+      ["query", type, shape],
+      ["key", type, shape],
+      ["value", type, shape],
+    ],
+    outputs: [["output", type, shape]],
+  });
+}
+
+/** One Cast of x to y: where x and y lie in different places, a transfer. */
+export function castModel({
+  shape,
+  from,
+  to,
+}: {
+  shape: readonly number[];
+  from: ElementType;
+  to: ElementType;
+}): Uint8Array {
+  const attributes = { to: elementTypes[to] };
+  return modelOf({ op: "Cast", attributes, inputs: [["x", from, shape]], outputs: [["y", to, shape]] });
 }

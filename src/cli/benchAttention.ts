@@ -1,24 +1,25 @@
 import type { AttentionBench, AttentionMeasurement, BenchShape } from "../bench/attention.ts";
+import type { BenchInputs } from "../bench/inputs.ts";
+import type { Peer, PeerCall } from "../bench/peer.ts";
 import type { Device } from "../device/device.ts";
+import type { DeviceName } from "../device/open.ts";
+import { UnsupportedError } from "../errors.ts";
+import type { FloatType } from "../tensor.ts";
 import { type BenchInvocation, checkedType, lateProgress, openAnother, output } from "./benchCommon.ts";
 import { CommandFailure } from "./command.ts";
 import { progressOn } from "./progress.ts";
 import { bytes, textTable } from "./terminal.ts";
 
 /** `scfa bench attention` */
-export async function benchAttention(device: Device, invocation: BenchInvocation): Promise<void> {
+export async function benchAttention(
+  { name, device }: { name: DeviceName; device: Device },
+  invocation: BenchInvocation,
+): Promise<void> {
   const { flags, terminal } = invocation;
-  const [{ benchAttention: measure }, { findPeer, openPeer, peerInstall }] = await Promise.all([
-    import("../bench/attention.ts"),
-    import("../bench/peer.ts"),
-  ]);
+  const { benchAttention: measure } = await import("../bench/attention.ts");
   const { heads: H = 8, kvHeads: Hk = H, headDimension: D = 64, batch: B = 1, rounds = 5 } = flags;
   const dtype = checkedType(device, flags) ?? device.capabilities.floatTypes[0]!;
-  // The peer computes in float32 on the CPU: nothing to hold beside another type.
-  const wantsPeer = !flags.noPeer && dtype === "f32";
-  const found = wantsPeer ? await findPeer() : null;
-  if (!found && wantsPeer) terminal.err(`No peer beside: onnxruntime-node is not installed here (${peerInstall}).\n`);
-  const threads = flags.threads ?? (await import("./machine.ts")).describeMachine().cores;
+  const openPeer = await choosePeer({ name, dtype }, invocation);
   const failures: string[] = [];
   for (const T of flags.lengths ?? [2048, 8192]) {
     const shape: BenchShape = { B, T, H, Hk, D };
@@ -32,11 +33,7 @@ export async function benchAttention(device: Device, invocation: BenchInvocation
       backward: !flags.forwardOnly,
       device,
       openDevice: () => openAnother(flags),
-      openPeer: async (inputs) => {
-        if (!found) return null;
-        const [q, k, v] = (["q", "k", "v"] as const).map((name) => inputs.all(name));
-        return openPeer(found, { shape, inputs: { q: q!, k: k!, v: v! }, threads });
-      },
+      openPeer: (inputs) => openPeer(shape, inputs),
       onProgress: (done, of, text) => progress.update(done, of, text),
     }).finally(() => progress.stop());
     await output(invocation, device, attentionRecords(shape, result), () => attentionTable(shape, result));
@@ -46,11 +43,43 @@ export async function benchAttention(device: Device, invocation: BenchInvocation
     throw new CommandFailure(`wrong results, so the times mean nothing: ${failures.join("; ")}.`);
 }
 
+type OpenPeer = (shape: BenchShape, inputs: BenchInputs) => Promise<Peer | null>;
+
+/** What opens the peer that the flags name; if they do not, that of the device, if it is installed. */
+async function choosePeer(
+  { name, dtype }: { name: DeviceName; dtype: FloatType },
+  { flags, terminal }: BenchInvocation,
+): Promise<OpenPeer> {
+  const none: OpenPeer = async () => null;
+  const provider = flags.peer ?? (name === "cuda" ? "none" : name);
+  if (provider === "none") return none;
+  const { findPeer, openCpuPeer, peerInstall } = await import("../bench/peer.ts");
+  const found = findPeer();
+  if (!found) {
+    if (!flags.peer) {
+      terminal.err(`No peer beside: onnxruntime-node is not installed here (${peerInstall}).\n`);
+      return none;
+    }
+    const fix = `Install it (${peerInstall}) or leave it out with --peer none.`;
+    throw new UnsupportedError("bench", "--peer needs onnxruntime-node", "none from the working folder", fix);
+  }
+  if (provider === "cpu" && dtype !== "f32") {
+    throw new UnsupportedError("bench", "the peer on the CPU computes in f32", dtype, "Use --dtype f32.");
+  }
+  return async (shape, inputs) => {
+    const [q, k, v] = [inputs.all("q"), inputs.all("k"), inputs.all("v")];
+    const call: PeerCall = { shape, inputs: { q, k, v } };
+    if (provider === "webgpu") return (await import("../bench/gpuPeer.ts")).openGpuPeer(found, call, dtype);
+    return openCpuPeer(found, call, flags.threads ?? (await import("./machine.ts")).describeMachine().cores);
+  };
+}
+
 function attentionTable(shape: BenchShape, { measurements, peer }: AttentionBench): string {
   const dense = measurements.find(({ pattern }) => pattern === "dense");
-  const ratio = (than: number | undefined, ms: number) => (than === undefined ? "-" : `${(than / ms).toFixed(2)}x`);
+  const ratio = (than: number | undefined, ms: number | undefined) =>
+    than === undefined || ms === undefined ? "-" : `${(than / ms).toFixed(2)}x`;
   const rows = measurements.map((one) => {
-    const { pattern, building, forward, backward, check } = one;
+    const { pattern, building, forward, backward, besidePeer, check } = one;
     const sumMs = sumOf(one);
     return [
       pattern,
@@ -61,15 +90,15 @@ function attentionTable(shape: BenchShape, { measurements, peer }: AttentionBenc
       `${(100 * one.visibleShare).toFixed(2)} %`,
       rate(one.forwardGflops),
       ratio(dense?.forward.medianMs, forward.medianMs),
-      sumMs === undefined ? "-" : ratio(dense && sumOf(dense), sumMs),
-      ratio(peer?.forward.medianMs, forward.medianMs),
+      ratio(dense && sumOf(dense), sumMs),
+      ratio(peer?.forward.medianMs, besidePeer?.medianMs),
       bytes(one.extraBytes),
       check.forward.pass && check.backward?.pass !== false ? "yes" : "NO",
     ];
   });
   if (peer) {
     const { forward, check } = peer;
-    const against = ratio(dense?.forward.medianMs, forward.medianMs);
+    const against = ratio(dense?.besidePeer?.medianMs, forward.medianMs);
     const ms = milliseconds(forward.medianMs);
     rows.push([peer.name, ms, "-", "-", "-", "100.00 %", "-", against, "-", "1.00x", "-", check.pass ? "yes" : "NO"]);
   }
@@ -78,7 +107,8 @@ function attentionTable(shape: BenchShape, { measurements, peer }: AttentionBenc
   const head = ["pattern", "forward ms", "of it building", "backward ms", "sum ms", "visible", "forward rate"];
   head.push("fwd vs dense", "sum vs dense", "fwd vs peer", "extra memory", "correct");
   const title = `B ${B}, T ${T}, H ${H}${Hk === H ? "" : `, Hk ${Hk}`}, D ${D}, ${measurements[0]?.dtype}${sharing}`;
-  return `\n${title}\n${textTable(head, rows)}`;
+  const ofPeer = peer ? `${peer.name}: ${peer.timed}\n` : "";
+  return `\n${title}\n${textTable(head, rows)}${ofPeer}`;
 }
 
 /** Forward and backward together. */
@@ -96,7 +126,7 @@ function rate(gflops: number): string {
 
 function attentionRecords(shape: BenchShape, { measurements, peer }: AttentionBench): object[] {
   const common = { bench: "attention", ...shape };
-  const ours = ({ building, forward, backward, check, ...rest }: AttentionMeasurement) => ({
+  const ours = ({ building, forward, backward, besidePeer, check, ...rest }: AttentionMeasurement) => ({
     ...common,
     ...rest,
     buildingMs: building.medianMs,
@@ -104,7 +134,14 @@ function attentionRecords(shape: BenchShape, { measurements, peer }: AttentionBe
     forwardMs: forward.medianMs,
     forwardAllMs: forward.allMs,
     ...(backward && { backwardMs: backward.medianMs, backwardAllMs: backward.allMs }),
-    peer: peer && { name: peer.name, forwardMs: peer.forward.medianMs, forwardAllMs: peer.forward.allMs },
+    ...(besidePeer && { besidePeerMs: besidePeer.medianMs, besidePeerAllMs: besidePeer.allMs }),
+    peer: peer && {
+      name: peer.name,
+      timed: peer.timed,
+      forwardMs: peer.forward.medianMs,
+      forwardAllMs: peer.forward.allMs,
+      check: peer.check,
+    },
     check,
   });
   return measurements.map(ours);

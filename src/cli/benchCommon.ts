@@ -33,7 +33,9 @@ export const benchFlags = {
   layers: flag.count("layers (train)", { byDefault: "2" }),
   rounds: flag.count("measured runs of each; the median counts", { byDefault: "5" }),
   forwardOnly: flag.toggle("leave out the backward (attention)"),
-  noPeer: flag.toggle("leave out onnxruntime-node (attention)"),
+  peer: flag.choice("run onnxruntime-node beside, on its own CPU or WebGPU (attention)", ["cpu", "webgpu", "none"], {
+    byDefault: "where --device is, if it is installed",
+  }),
   json: flag.toggle("print JSON lines instead of a table"),
   jsonOut: flag.text("also append JSON lines to this file", { placeholder: "<file>" }),
 };

@@ -1,5 +1,5 @@
 import type { Device } from "../device/device.ts";
-import { type DeviceName, deviceNames, type OpenOptions, openDevice } from "../device/open.ts";
+import { type DeviceName, deviceNames, type OpenOptions, openNamedDevice } from "../device/open.ts";
 import { type Tier, tiers } from "../device/webgpu/tier.ts";
 import { flag } from "./command.ts";
 import type { Terminal } from "./terminal.ts";
@@ -37,15 +37,15 @@ export function openOptions({ threads, gpu, tier, deterministic }: DeviceFlags):
 export async function withDevice<T>(
   flags: DeviceFlags,
   terminal: Terminal,
-  work: (device: Device) => Promise<T>,
+  work: (device: Device, name: DeviceName) => Promise<T>,
 ): Promise<T> {
   const options: OpenOptions = {
     log: (line) => terminal.err(`${line}\n`),
     ...openOptions(flags),
   };
-  const device = await openDevice(flags.device ?? "auto", options);
+  const { name, device } = await openNamedDevice(flags.device ?? "auto", options);
   try {
-    return await work(device);
+    return await work(device, name);
   } finally {
     device.dispose();
   }

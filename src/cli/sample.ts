@@ -4,8 +4,10 @@ import { deviceFlags, withDevice } from "./options.ts";
 
 export const command = defineCommand({
   name: "sample",
-  summary: "let a trained run write",
-  args: { usage: "<run>", least: 1, most: 1 },
+  summary: "let a trained model write",
+  description:
+    "The model is a run's newest checkpoint, or a file that the playground or `scfa export --format scfa` wrote.",
+  args: { usage: "<run | file.safetensors>", least: 1, most: 1 },
   flags: {
     ...deviceFlags,
     prompt: flag.text("text to go on from", { byDefault: "a line feed" }),
@@ -22,24 +24,21 @@ export const command = defineCommand({
     },
   ],
   async run({ args, flags, terminal }) {
-    const [{ openRun }, { loadModel }, { generate }, { getTokenizer }, { tokenizerOf }] = await Promise.all([
-      import("../train/run.ts"),
-      import("../train/load.ts"),
+    const [{ openModel }, { generate }, { getTokenizer }] = await Promise.all([
+      import("./modelSource.ts"),
       import("../gpt/sampling.ts"),
       import("../data/tokenizers.ts"),
-      import("./trainingData.ts"),
     ]);
-    const run = await openRun(args[0]!);
-    const tokenizer = getTokenizer(tokenizerOf(run));
-    const prompt = flags.prompt ?? "\n";
-    const tokens = tokenizer.encode(prompt);
-    if (tokens.some((token) => token >= run.config.model.vocabulary)) {
-      throw new UsageError(
-        `the prompt has tokens that the model's vocabulary of ${run.config.model.vocabulary} lacks.`,
-      );
-    }
+    const model = await openModel(args[0]!, { onMessage: (text) => terminal.err(`${text}\n`) });
     await withDevice(flags, terminal, async (device) => {
-      const { parameters } = await loadModel(run, device, { onMessage: (text) => terminal.err(`${text}\n`) });
+      const { parameters, tokenizer: name } = await model.load(device);
+      const tokenizer = getTokenizer(name);
+      const prompt = flags.prompt ?? "\n";
+      const tokens = tokenizer.encode(prompt);
+      const { vocabulary } = parameters.config;
+      if (tokens.some((token) => token >= vocabulary)) {
+        throw new UsageError(`the prompt has tokens that the model's vocabulary of ${vocabulary} lacks.`);
+      }
       const choices = {
         count: flags.count ?? 400,
         temperature: flags.temperature ?? 0.8,

@@ -22,6 +22,7 @@ interface Outcome {
 const flags = {
   ...deviceFlags,
   filter: flag.text("only cases whose name contains this text"),
+  without: flag.text("no cases whose name contains this text"),
   dtype: flag.choice("compute in this type", ["f32", "f16", "bf16"], { byDefault: "the device's first" }),
   random: flag.count("that many random cases of attention instead of the list: any pattern, size, type and layout"),
   seed: flag.count("what random cases are drawn from", { least: 0, most: 2 ** 32 - 1, byDefault: "1" }),
@@ -48,18 +49,20 @@ export const command = defineCommand({
       if (flags[name] !== undefined && !flags.random) throw new UsageError(`--${name} goes with --random <count>.`);
     }
     await withDevice(flags, terminal, async (device) => {
-      const cases = await chooseCases(flags, device);
+      const { cases, leftOut } = await chooseCases(flags, device);
       // A log has each failure as soon as it is there, so that a run that is stopped leaves what it found.
       const atOnce = !flags.json && !terminal.isInteractive;
       const onFailure = (outcome: Outcome) => atOnce && terminal.out(failureText(outcome, flags));
       const outcomes = await runAll(cases, { device, dtype: flags.dtype, terminal, onFailure });
       const failed = outcomes.filter(({ pass }) => !pass);
       if (flags.json) {
-        const summary = { device: device.description, cases: outcomes.length, failed: failed.length, outcomes };
+        const counts = { cases: outcomes.length, failed: failed.length };
+        const summary = { device: device.description, ...counts, leftOut, outcomes };
         terminal.out(`${JSON.stringify(summary, null, 2)}\n`);
       } else {
         terminal.out(roomTable(outcomes));
         for (const outcome of failed) terminal.out(atOnce ? `FAIL ${outcome.name}\n` : failureText(outcome, flags));
+        for (const { name, why } of leftOut) terminal.out(`not run: ${name} (${why})\n`);
         terminal.out(
           `\n${outcomes.length - failed.length} of ${outcomes.length} cases pass on ${device.description}.\n`,
         );
@@ -69,21 +72,28 @@ export const command = defineCommand({
   },
 });
 
-/** The list, or random cases, of which the filter leaves some. @throws UsageError if none */
-async function chooseCases({ dtype, filter, random, seed = 1, first = 0 }: SelftestFlags, device: Device) {
+/** The list, or random cases, of which the filters and the device leave some. @throws UsageError if the filters leave none */
+async function chooseCases(flags: SelftestFlags, device: Device) {
+  const { dtype, filter = "", without, random, seed = 1, first = 0 } = flags;
   const { floatTypes } = device.capabilities;
   if (dtype && !floatTypes.includes(dtype)) {
     throw new UsageError(`--dtype is a type that ${device.description} computes in: ${floatTypes.join(", ")}.`);
   }
-  const { conformanceCases, randomConformance } = await import("../conformance/index.ts");
+  const { conformanceCases, missingFor, randomConformance } = await import("../conformance/index.ts");
   const all = random
     ? randomConformance({ count: random, seed, first, floatTypes: dtype ? [dtype] : floatTypes })
     : conformanceCases;
-  const wanted = filter?.toLowerCase() ?? "";
-  const cases = all.filter(({ name }) => name.toLowerCase().includes(wanted));
-  if (cases.length > 0) return cases;
+  const has = (name: string, text: string) => name.toLowerCase().includes(text.toLowerCase());
+  const asked = all.filter(({ name }) => has(name, filter) && !(without && has(name, without)));
+  const leftOut = asked.flatMap((each) => {
+    const why = missingFor(each, device);
+    return why === null ? [] : [{ name: each.name, why }];
+  });
+  const cases = asked.filter((each) => missingFor(each, device) === null);
+  if (asked.length > 0) return { cases, leftOut };
   const rooms = [...new Set(all.map(({ room }) => room))].join(", ");
-  throw new UsageError(`no case has "${filter}" in its name. The parts are: ${rooms}.`);
+  const rest = without ? ` without "${without}"` : "";
+  throw new UsageError(`no case has "${filter}" in its name${rest}. The parts are: ${rooms}.`);
 }
 
 interface Setting {

@@ -58,6 +58,11 @@ describe("a run from the command line", () => {
     expect((await scfa("sample", at("a"), ...flags)).out).toBe(first.out);
     expect((await scfa("sample", at("a"), ...flags, "--seed", "2")).out).not.toBe(first.out);
 
+    const asFile = ["--format", "scfa", "--threads", "1"];
+    expect((await scfa("export", at("a"), "--out", at("a.safetensors"), ...asFile)).code).toBe(0);
+    expect((await scfa("sample", at("a.safetensors"), ...flags)).out).toBe(first.out);
+    expect((await scfa("export", at("a"), "--out", at("a.bin"), ...asFile)).err).toMatch(/must end in \.safetensors/);
+
     const page = at("page.html");
     expect((await scfa("report", at("a"), "--out", page)).code).toBe(0);
     expect((await readFile(page, "utf8")).includes("What attention sees")).toBe(true);
@@ -114,11 +119,11 @@ describe("a run from the command line", () => {
 
   test("benchmarks check what they time, and keep it", async () => {
     const file = at("results/x.jsonl");
-    const sizes = ["--lengths", "96", "--heads", "2", "--rounds", "1", "--threads", "1", "--no-peer"];
+    const sizes = ["--lengths", "96", "--heads", "2", "--rounds", "1", "--threads", "1", "--peer", "none"];
     const attention = await scfa("bench", "attention", ...sizes, "--head-dimension", "16", "--json-out", file);
     expect(attention).toMatchObject({ code: 0 });
     expect(attention.out).toMatch(/hash\(16\) .* yes$/m);
-    const train = await scfa("bench", "train", ...sizes.slice(0, -1), "--head-dimension", "16", "--json-out", file);
+    const train = await scfa("bench", "train", ...sizes.slice(0, -2), "--head-dimension", "16", "--json-out", file);
     expect(train).toMatchObject({ code: 0 });
     const two = ["--lengths", "64,128", "--tokens", "128", "--patterns", "dense", "--rounds", "1", "--threads", "1"];
     const preset = await scfa("bench", "train", "--preset", "demo", ...two, "--json-out", file);
@@ -181,5 +186,11 @@ describe("a run from the command line", () => {
     const json = await scfa("selftest", "--device", "cpu", "--threads", "1", "--filter", "gradNorm", "--json");
     expect(JSON.parse(json.out)).toMatchObject({ failed: 0 });
     expect((await scfa("selftest", "--filter", "no such case")).err).toMatch(/no case has "no such case" in its name/);
+    const cpu = ["selftest", "--device", "cpu", "--threads", "1", "--filter", "cast"];
+    const others = JSON.parse((await scfa(...cpu, "--without", "BF16", "--json")).out);
+    expect(others.outcomes.map(({ name }: { name: string }) => name)).toEqual(
+      ["f32", "f16"].map((type) => `cast: rounds to the nearest ${type}, even on a tie, and back`),
+    );
+    expect((await scfa(...cpu, "--without", "cast")).err).toMatch(/no case has "cast" in its name without "cast"/);
   });
 });

@@ -20,9 +20,17 @@ export interface ConformanceCase {
   readonly room: string;
   /** Flags of `scfa selftest` that run it again; by default, its name is asked for. */
   readonly repeat?: readonly string[];
+  /** A type that it makes tensors of, whatever it computes in. */
+  readonly needsTensors?: FloatType;
   /**
    * Makes its own inputs on the device, runs, compares, and disposes what it made.
    * @param dtype the type to compute in, one of the device's; default its first
    */
   run(device: Device, dtype?: FloatType): Promise<Verdict>;
+}
+
+/** Why a case cannot be run on a device; null where it can. */
+export function missingFor({ needsTensors }: ConformanceCase, { capabilities }: Device): string | null {
+  if (needsTensors === undefined || capabilities.tensorTypes.includes(needsTensors)) return null;
+  return `no tensors of ${needsTensors} on this device`;
 }

@@ -3,6 +3,7 @@ import type { Device } from "../device/device.ts";
 import type { Ops } from "../device/ops.ts";
 import { openReferenceDevice, referenceValues, setReferenceValues } from "../reference/device.ts";
 import type { DType, Tensor } from "../tensor.ts";
+import { missingFor } from "./case.ts";
 import { opCases } from "./ops.ts";
 import { claim, compare } from "./trial.ts";
 
@@ -42,6 +43,14 @@ describe("the op cases", () => {
       expect(await opCase.run(device), opCase.name).toMatchObject({ pass: true });
     }
     expect(device.memory.bytes).toBe(0);
+  });
+
+  it("are left out, with the reason, where a device has no tensors of a type that they need", () => {
+    const device = openReferenceDevice();
+    const missing = () => opCases.flatMap((each) => missingFor(each, device) ?? []);
+    expect(missing()).toEqual([]);
+    Object.defineProperty(device, "capabilities", { value: { ...device.capabilities, tensorTypes: ["f32", "f16"] } });
+    expect(missing()).toEqual(["no tensors of bf16 on this device"]);
   });
 
   const outputs: [keyof Ops, string][] = [

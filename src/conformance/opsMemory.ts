@@ -50,8 +50,8 @@ export const memoryCases: ConformanceCase[] = [
     t.ops.copy({ x, out });
     return { out };
   }),
-  ...(["f32", "f16", "bf16"] as const).map((dtype) =>
-    exactly("cast", `rounds to the nearest ${dtype}, even on a tie, and back`, (t) => {
+  ...(["f32", "f16", "bf16"] as const).map((dtype) => ({
+    ...exactly("cast", `rounds to the nearest ${dtype}, even on a tie, and back`, (t) => {
       const x = t.floats([castValues.length], (i) => castValues[i], { dtype: "f32" });
       const [narrow, back] = [
         t.poison([castValues.length], { dtype }),
@@ -61,7 +61,8 @@ export const memoryCases: ConformanceCase[] = [
       t.ops.cast({ x: narrow, out: back });
       return { back };
     }),
-  ),
+    needsTensors: dtype,
+  })),
 ];
 
 /** Ties, carries into the exponent, the largest numbers, subnormals, and what is not finite. */

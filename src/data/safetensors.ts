@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { DataError, ShapeError } from "../errors.ts";
 import { checkSchema, parseJson } from "../files/json.ts";
-import type { ByteSource } from "../files/source.ts";
+import { type ByteSource, memorySource } from "../files/source.ts";
 
 /**
  * Element types by their names in the format, with their sizes in bytes; all of them can be read and written as raw
@@ -75,6 +75,11 @@ export class Safetensors {
     /** Every tensor by name, in the order of their bytes in the file. */
     readonly tensors: ReadonlyMap<string, TensorEntry>,
   ) {}
+
+  /** What errors call the file. */
+  get name(): string {
+    return this.source.name;
+  }
 
   /**
    * The entry of a tensor.
@@ -186,6 +191,15 @@ export async function openSafetensors(source: ByteSource): Promise<Safetensors> 
     checkSchema(metadata, metadataSchema, place),
     new Map(entries.map((e) => [e.name, e])),
   );
+}
+
+/**
+ * As `openSafetensors`, of a whole file in memory; for small ones and for browsers.
+ * @param name what errors call the file
+ * @throws DataError naming the file and the place
+ */
+export function decodeSafetensors(bytes: Uint8Array, name: string): Promise<Safetensors> {
+  return openSafetensors(memorySource(bytes, name));
 }
 
 async function readHeader(source: ByteSource): Promise<Uint8Array> {

@@ -7,6 +7,8 @@ import type { Ops } from "./ops.ts";
 export interface Capabilities {
   /** Float types that `ops` compute in; the first is the one to use if nobody says otherwise. */
   readonly floatTypes: readonly FloatType[];
+  /** Float types that tensors may have, if only to be filled, copied and cast. */
+  readonly tensorTypes: readonly FloatType[];
   /** The largest single tensor, in bytes. */
   readonly maxTensorBytes: number;
   /** Runs of the same inputs give the same bits. */

@@ -37,6 +37,14 @@ const openers: Record<DeviceName, (options: OpenOptions) => Promise<Device>> = {
  * @throws UnsupportedError if the device named, or with "auto" any, cannot be opened here
  */
 export async function openDevice(name: DeviceName | "auto" = "auto", options: OpenOptions = {}): Promise<Device> {
+  return (await openNamedDevice(name, options)).device;
+}
+
+/** `openDevice`, and which of them it was: for programs that speak of it. */
+export async function openNamedDevice(
+  name: DeviceName | "auto",
+  options: OpenOptions,
+): Promise<{ name: DeviceName; device: Device }> {
   if (name !== "auto" && !deviceNames.includes(name)) {
     const known = ["auto", ...deviceNames].map((n) => `"${n}"`).join(", ");
     throw new UnsupportedError("openDevice", `a device is one of ${known}`, `"${name}"`);
@@ -46,7 +54,7 @@ export async function openDevice(name: DeviceName | "auto" = "auto", options: Op
     try {
       const device = await openers[candidate]({ onlyHardware: name === "auto", ...options });
       options.log?.([`device: ${device.description}`, ...passedOver].join("; "));
-      return device;
+      return { name: candidate, device };
     } catch (error) {
       if (name !== "auto" || !(error instanceof UnsupportedError) || candidate === "cpu") throw error;
       passedOver.push(`${candidate}: ${error.message}`);

@@ -1,8 +1,16 @@
-/** The language model: configuration, loss and gradients, optimizer, sampling, GPT-2 weights in and out. */
+/** The language model: configuration, loss and gradients, optimizer, sampling, weights in and out. */
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  type Safetensors,
+  type TensorToWrite,
+} from "../data/safetensors.ts";
+export type { AttentionWeights } from "./attentionWeights.ts";
 export * from "./config.ts";
 export type { Draw } from "./draws.ts";
 export * from "./huggingface.ts";
 export { Gpt, type GptOptions, type ModelTensors } from "./model.ts";
+export * from "./modelFile.ts";
 export * from "./notation.ts";
 export * from "./optimizer.ts";
 export {

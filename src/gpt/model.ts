@@ -1,10 +1,11 @@
 import { PreparedAttention } from "../attention.ts";
 import type { Device, Recording } from "../device/device.ts";
 import type { Ops } from "../device/ops.ts";
-import { ShapeError } from "../errors.ts";
+import { ShapeError, UnsupportedError } from "../errors.ts";
 import { causalPairs, type Plan, plan } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import { Arena } from "./arena.ts";
+import { type AttentionWeights, readAttentionWeights } from "./attentionWeights.ts";
 import {
   affineOf,
   allocateBlock,
@@ -210,6 +211,21 @@ export class Gpt {
     const { B, T, config } = this;
     const shape = { B, Tq: T, Tk: T, H: config.heads, Hk: config.kvHeads };
     return plan(this.#layers[layer]!.pattern({ first: 0, end: T }), shape, { verify: false });
+  }
+
+  /**
+   * How the queries of the last pass shared their attention among the keys, for pictures; waits for the device.
+   * @param b which sequence of the batch
+   * @throws UnsupportedError if the model was not made for training: then a layer's queries and keys do not outlive it
+   */
+  attentionWeights(layer: number, { b = 0 }: { b?: number } = {}): Promise<AttentionWeights> {
+    if (!this.#backward) {
+      const fix = "Leave `training: false` out.";
+      throw new UnsupportedError("attentionWeights", "the model must keep its activations", "training: false", fix);
+    }
+    const { heads, lse } = this.#activations[layer]!;
+    const scale = attentionScale(this.config);
+    return readAttentionWeights({ q: heads.q, k: heads.k, lse, plan: () => this.plan(layer), scale, b });
   }
 
   /** Views of a flat gradient tensor, for `accumulate`. */

@@ -40,6 +40,7 @@ class ReferenceDevice extends Device {
   readonly description: string;
   readonly capabilities: Capabilities = {
     floatTypes: ["f32"],
+    tensorTypes: ["f32", "f16", "bf16"],
     maxTensorBytes: 2 ** 31,
     deterministic: true,
     chunkBytes: 2 ** 27,

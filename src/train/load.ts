@@ -5,6 +5,7 @@ import { DataError, ScfaError } from "../errors.ts";
 import { readJson } from "../files/json.ts";
 import { openFile } from "../files/open.ts";
 import { publishFolder } from "../files/publish.ts";
+import { writeDurably } from "../files/write.ts";
 import {
   fromHuggingFaceConfig,
   huggingFaceConfigSchema,
@@ -12,6 +13,7 @@ import {
   toHuggingFaceConfig,
   toHuggingFaceTensors,
 } from "../gpt/huggingface.ts";
+import { type ModelFileOptions, modelChunks } from "../gpt/modelFile.ts";
 import { ModelParameters } from "../gpt/parameters.ts";
 import type { FloatType } from "../tensor.ts";
 import { type CheckpointState, loadParameters, newestGood } from "./checkpoint.ts";
@@ -60,6 +62,14 @@ export async function exportHuggingFace(folder: string, parameters: ModelParamet
     // Its loader wants to be told that the arrays are laid out as PyTorch's.
     await files.write("model.safetensors", safetensorsChunks(tensors, { format: "pt" }));
   });
+}
+
+/**
+ * Writes a model as one file, see `modelChunks`; an earlier one of that name is replaced whole or not at all.
+ * @throws DataError if it cannot be written
+ */
+export async function exportModel(path: string, parameters: ModelParameters, options: ModelFileOptions): Promise<void> {
+  await writeDurably(path, modelChunks(parameters, options));
 }
 
 /**

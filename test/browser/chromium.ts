@@ -12,11 +12,11 @@ export const chromiumPath = (process.env["PATH"] ?? "")
   .flatMap((folder) => ["chromium", "chromium-browser", "google-chrome"].map((name) => join(folder, name)))
   .find((path) => existsSync(path));
 
-/** A headless browser with an empty profile that talks to nobody but this machine. */
-export function openChromium(): Promise<BrowserContext> {
+/** A headless browser with an empty profile that talks to nobody but this machine; `gpu: false` leaves WebGPU out. */
+export function openChromium({ gpu: hasGpu = true }: { gpu?: boolean } = {}): Promise<BrowserContext> {
   const quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"];
   // WebGPU in software: pages see no GPU of the machine.
-  const gpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+  const gpu = hasGpu ? ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] : ["--disable-features=WebGPU"];
   return chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "scfa-chromium-")), {
     executablePath: chromiumPath!,
     headless: true,

@@ -57,6 +57,7 @@ export class CpuDevice extends Device {
     this.description = `cpu (${threads}, ${simd === "relaxed" ? "relaxed SIMD" : "SIMD"})`;
     this.capabilities = {
       floatTypes: ["f32"],
+      tensorTypes: ["f32", "f16", "bf16"],
       maxTensorBytes: runtime.heap.limitBytes - layout.heap,
       deterministic: true,
       chunkBytes: 2 ** 27,

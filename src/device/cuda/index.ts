@@ -58,6 +58,7 @@ export class CudaDevice extends Device {
     this.libraries = { driver: driver.path, nvrtc: compiler.path, cublasLt: runtime.products.path };
     this.capabilities = {
       floatTypes: ["bf16", "f16"],
+      tensorTypes: ["f32", "f16", "bf16"],
       maxTensorBytes: facts.memoryBytes,
       deterministic,
       chunkBytes: 2 ** 30,

@@ -5,8 +5,8 @@ import { findGpu } from "./dawn.ts";
 import { openWebgpuDevice } from "./index.ts";
 
 /**
- * Attention cases that share one build of the kernels: SwiftShader compiles for 6 s where a case needs another. All are
- * run with SCFA_WEBGPU=all, in some four minutes.
+ * Attention cases that share one build of the kernels: SwiftShader compiles for seconds where a case needs another.
+ * `scfa selftest --device webgpu` runs all; here it is held that they give all memory back.
  */
 const sharedBuild = new Set(
   [
@@ -16,13 +16,12 @@ const sharedBuild = new Set(
     ...["hash, every query in a bucket without keys", "drop, 30% kept, grouped heads"],
   ].map((name) => `attention: ${name}`),
 );
-const runsAll = process.env["SCFA_WEBGPU"] === "all";
 
 const device = await openWebgpuOrSay();
 afterAll(() => device?.dispose());
 
 describe.skipIf(!device)(device?.description ?? "webgpu", () => {
-  const cases = attentionConformance().filter(({ name }) => runsAll || sharedBuild.has(name));
+  const cases = attentionConformance().filter(({ name }) => sharedBuild.has(name));
   const bytesBefore = device?.memory.bytes;
 
   it.each(cases.map((each) => [each.name, each] as const))("%s", async (_, { run }) => {

@@ -15,55 +15,74 @@ export interface AttentionForm {
   readonly rows: (tensor: Tensor) => MaybeOperand;
 }
 
-/** Beyond, a subgroup's matrices do not fit into its registers. */
-const mostFeaturesOfMatrices = 128;
-const side = 16;
-const subgroups = 4;
-const lanes = 32;
 /** Rows of a tile, and features of a span, of attention_tile.wgsl. */
 const tile = 64;
 /** Workgroup memory that its longer chunks take; every GPU has 16 KiB. */
 const longChunkBytes = 17 * 1024;
 
 /**
- * The form of a kernel for these rows: by subgroup matrices where they are asked for, for f16 up to D = 128 where
+ * The form of a kernel for these rows: by subgroup matrices where the tier has them, for f16 up to D = 128 where
  * workgroup memory holds their tiles; else the one for all types, sizes and GPUs.
  */
 export function attentionForm(
-  { matrixAttention, limits }: WebgpuRuntime,
+  { tier, limits }: WebgpuRuntime,
   kernel: AttentionKernel,
   { dtype, shape }: Tensor,
 ): AttentionForm {
   const D = shape[3]!;
-  if (matrixAttention && dtype === "f16" && D <= mostFeaturesOfMatrices) {
-    const { bytes, ...form } = matrixForm(kernel, D);
-    if (bytes <= limits.maxComputeWorkgroupStorageSize) return form;
+  if (tier === "matrices" && dtype === "f16") {
+    for (const share of matrixShares[kernel]) {
+      const { bytes, ...form } = matrixForm(kernel, D, share);
+      if (D <= share.mostD && bytes <= limits.maxComputeWorkgroupStorageSize) return form;
+    }
   }
   const CHUNK = limits.maxComputeWorkgroupStorageSize < longChunkBytes ? 16 : 32;
   const constants = { CHUNK, CHUNKS: Math.ceil(D / CHUNK), SPANS: Math.ceil(D / tile), PARTS: tile / CHUNK };
   return { request: { file: kernel, uses: ["attention_tile"], constants }, tile, rows: quads };
 }
 
-/** A subgroup owns 32 rows where its registers hold their sums, else 16. Sizes are those of attention_matrices.wgsl. */
-function matrixForm(kernel: AttentionKernel, D: number): AttentionForm & { readonly bytes: number } {
-  const holdsTwoSums = kernel === "attention_backward_keys";
-  const BLOCKS = D <= 64 && !holdsTwoSums ? 2 : 1;
-  const [DEPTH, COLUMNS, AREAS] = [Math.ceil(D / side), 2, holdsTwoSums ? 2 : 1];
-  const [ownRows, walkedRows] = [BLOCKS * side, COLUMNS * side];
-  const [fours, row] = [walkedRows / 4, DEPTH * 2 + 1];
-  const weightArea = ownRows * (fours + 2);
+/** What a subgroup of a matrix kernel has at once: blocks of own rows, tiles in workgroup memory, areas of weights. */
+interface MatrixShare {
+  readonly BLOCKS: number;
+  readonly TILES: number;
+  readonly AREAS: number;
+  /** Beyond, its sums do not fit into its registers. */
+  readonly mostD: number;
+}
+
+/** The best first. Two blocks read each matrix of a tile once for both, which is what the forward kernel waits for. */
+const matrixShares: Record<AttentionKernel, readonly MatrixShare[]> = {
+  attention_forward: [
+    { BLOCKS: 2, TILES: 2, AREAS: 2, mostD: 64 },
+    { BLOCKS: 1, TILES: 1, AREAS: 1, mostD: 128 },
+  ],
+  attention_backward_queries: [{ BLOCKS: 1, TILES: 1, AREAS: 1, mostD: 128 }],
+  attention_backward_keys: [{ BLOCKS: 1, TILES: 2, AREAS: 2, mostD: 128 }],
+};
+const side = 16;
+const lanes = 32;
+const SUBGROUPS = 4;
+/** Matrices along a row of scores. */
+const COLUMNS = 2;
+
+/** Sizes are those of attention_matrices.wgsl. */
+function matrixForm(kernel: AttentionKernel, D: number, { BLOCKS, TILES, AREAS }: MatrixShare) {
+  const DEPTH = Math.ceil(D / side);
+  const walked = COLUMNS * side;
+  const [fours, row] = [walked / 4, DEPTH * 2 + 1];
   const constants = {
-    ...{ BLOCKS, DEPTH, COLUMNS, AREAS, PARTS: Math.ceil(DEPTH / COLUMNS) },
-    LANE_ROWS: (ownRows * fours) / lanes,
+    ...{ SUBGROUPS, BLOCKS, DEPTH, COLUMNS, TILES, AREAS, WHOLE_ROWS: D % side === 0 },
+    PARTS: Math.ceil(DEPTH / COLUMNS),
+    LANE_ROWS: (side * fours) / lanes,
+    CARRIED: Math.ceil((walked * DEPTH * 2) / (SUBGROUPS * lanes)),
   };
-  const tile = subgroups * ownRows;
-  const pieces = 2 * walkedRows * row + subgroups * Math.max(AREAS * weightArea, ownRows * row);
+  const tile = SUBGROUPS * BLOCKS * side;
+  const area = side * Math.max(fours + 2, AREAS * (fours / 2 + 1), row);
   return {
     request: { file: `${kernel}_matrices`, uses: ["attention_matrices"], constants },
-    tile,
-    rows: blocks,
-    // Scores and tiles; weights; a row and bounds for each own row, numbers for each walked one; where it walks.
-    bytes: 16 * pieces + 8 * subgroups * AREAS * weightArea + 12 * tile + 8 * walkedRows + 32,
+    ...{ tile, rows: blocks },
+    // Tiles and areas; a row and bounds for each own row, numbers for each walked one; where it walks.
+    bytes: 16 * (TILES * walked * row + SUBGROUPS * area) + 12 * tile + 8 * walked + 32,
   };
 }
 

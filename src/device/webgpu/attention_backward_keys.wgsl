@@ -3,7 +3,7 @@
 // Inputs:  q, dout [B,Tq,H,D], k, v [B,Tk,Hk,D], strided, in quads; stats f32 [B,H,Tq,2] (see attention_stats); q_rows i32
 //          [B|1,H|1,Tq], k_rows i32 [B|1,Hk|1,Tk], null for the identity; q_lo, q_hi i32 [B|1,H|1,Tk].
 //          Outputs: dk, dv [B,Tk,Hk,D] in quads, strided.
-// Numbers: heads (B * Hk), H, Hk, Tq, Tk, D, scale, scale_log2 (scale * log2 e), tiles (ceil(Tk / TILE)).
+// Numbers: heads (B * Hk), H, Hk, Tq, Tk, D, scale, tiles (ceil(Tk / TILE)).
 // Grid:    heads * tiles workgroups, the first tiles first: most queries see them. A workgroup owns a tile of keys, and
 //          walks along the queries of every head that shares them: no atomics.
 // Set by the launcher: CHUNK, CHUNKS, SPANS, PARTS, ACCUMULATES (dk and dv are added into). Uses: attention_tile.
@@ -86,17 +86,17 @@ fn attention_backward_keys(
       // Scores, and their gradients.
       var p = dots(K, hk, Q, h, b, thread);
       var ds = dots(V, hk, DOUT, h, b, thread);
-      var lse_log2 = vec4<f32>();
+      var lse = vec4<f32>();
       var delta = vec4<f32>();
       for (var j = 0u; j < 4u; j++) {
         let row = walked_rows[4u * x + j];
         if (row == NO_ROW) { continue; }
-        lse_log2[j] = load_stats(row_stats(b, h, row));
+        lse[j] = load_stats(row_stats(b, h, row));
         delta[j] = load_stats(row_stats(b, h, row) + 1u);
       }
       for (var i = 0u; i < 4u; i++) {
         let visible = sees(n0 + 4u * x, lo[i], hi[i]);
-        p[i] = select(vec4<f32>(), exp2(p[i] * args.scale_log2 - lse_log2), visible);
+        p[i] = select(vec4<f32>(), exp(fma(p[i], vec4(args.scale), -lse)), visible);
         ds[i] = select(vec4<f32>(), p[i] * (ds[i] - delta), visible);
       }
 

@@ -6,9 +6,12 @@
 // Numbers: heads (B * Hk), H, Hk, Tq, Tk, D, scale, scale_log2 (scale * log2 e), tiles (ceil(Tk / TILE)).
 // Grid:    heads * tiles workgroups, the first tiles first: most queries see them. A workgroup owns a tile of keys, and
 //          walks along the queries of every head that shares them: no atomics.
-// Set by the launcher: what attention_matrices says (AREAS 2), ACCUMULATES (dk and dv are added into). Uses: attention_matrices.
+// Set by the launcher: what attention_matrices says (BLOCKS 1, TILES and AREAS 2), ACCUMULATES (dk and dv are added into). Uses: attention_matrices.
 // Numerics: products of f16 summed in f32, p and ds rounded to f16; what is masked weighs 0 exactly.
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 2.
+/** Which tile is which, and which weights. */
+const Q = 0u;
+const DOUT = 1u;
 const P = 0u;
 const DS = 1u;
 
@@ -18,24 +21,14 @@ var<workgroup> walk: vec4<u32>;
 /** Of the walked queries: the logarithm of the row's sum, to base 2, and delta. */
 var<workgroup> walked: array<vec2<f32>, WALK>;
 
-fn load_own_keys(b: u32, hk: u32, at: Place) {
-  for (var i = at.lane; i < OWN * PIECES; i += LANES) {
-    let row = rows[at.subgroup * OWN + i / PIECES];
-    let piece = i % PIECES;
-    var value = vec4<u32>();
-    if (row != NO_ROW && 8u * piece < args.D) { value = load_k(row_k(b, row, hk) + piece); }
-    scores[at.subgroup * AREA + i / PIECES * ROW + piece] = value;
-  }
+fn k_piece(b: u32, hk: u32, row: u32, piece: u32) -> vec4<u32> {
+  if (row == NO_ROW || 8u * piece >= args.D) { return vec4<u32>(); }
+  return load_k(row_k(b, row, hk) + piece);
 }
 
-fn load_own_values(b: u32, hk: u32, at: Place) {
-  for (var i = at.lane; i < OWN * PIECES; i += LANES) {
-    let row = rows[at.subgroup * OWN + i / PIECES];
-    let piece = i % PIECES;
-    var value = vec4<u32>();
-    if (row != NO_ROW && 8u * piece < args.D) { value = load_v(row_v(b, row, hk) + piece); }
-    scores[at.subgroup * AREA + i / PIECES * ROW + piece] = value;
-  }
+fn v_piece(b: u32, hk: u32, row: u32, piece: u32) -> vec4<u32> {
+  if (row == NO_ROW || 8u * piece >= args.D) { return vec4<u32>(); }
+  return load_v(row_v(b, row, hk) + piece);
 }
 
 fn query_row(b: u32, h: u32, n: u32) -> u32 {
@@ -43,29 +36,34 @@ fn query_row(b: u32, h: u32, n: u32) -> u32 {
   return n;
 }
 
-fn load_tiles(b: u32, h: u32, n0: u32, end: u32, thread: u32) {
-  for (var i = thread; i < WALK * PIECES; i += THREADS) {
-    let n = n0 + i / PIECES;
-    let piece = i % PIECES;
-    var query = vec4<u32>();
-    var gradient = vec4<u32>();
-    if (n < end && 8u * piece < args.D) {
-      let row = query_row(b, h, n);
-      query = load_q(row_q(b, row, h) + piece);
-      gradient = load_dout(row_dout(b, row, h) + piece);
-    }
-    let to = i / PIECES * ROW + piece;
-    tiles[to] = query;
-    tiles[WALK * ROW + to] = gradient;
+/** The thread's share of the queries from n0 on. Beyond the last query stands the last, which is masked there. */
+fn fetch_queries(b: u32, h: u32, n0: u32, end: u32, thread: u32) -> Carried {
+  var carried: Carried;
+  let line = row_q(0u, 1u, 0u) - row_q(0u, 0u, 0u);
+  for (var i = 0u; i < CARRIED; i++) {  // unrolled
+    let piece = carried_piece(i, thread);
+    let row = query_row(b, h, min(n0 + carried_row(i, thread), end - 1u));
+    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_q(row_q(b, 0u, h) + piece + row * line); }
   }
-  if (thread < WALK) {
-    var stats = vec2<f32>();
-    if (n0 + thread < end) {
-      let from_row = row_stats(b, h, query_row(b, h, n0 + thread));
-      stats = vec2(load_stats(from_row), load_stats(from_row + 1u));
-    }
-    walked[thread] = stats;
+  return carried;
+}
+
+/** Likewise, of the gradients of their outputs. */
+fn fetch_gradients(b: u32, h: u32, n0: u32, end: u32, thread: u32) -> Carried {
+  var carried: Carried;
+  let line = row_dout(0u, 1u, 0u) - row_dout(0u, 0u, 0u);
+  for (var i = 0u; i < CARRIED; i++) {  // unrolled
+    let piece = carried_piece(i, thread);
+    let row = query_row(b, h, min(n0 + carried_row(i, thread), end - 1u));
+    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_dout(row_dout(b, 0u, h) + piece + row * line); }
   }
+  return carried;
+}
+
+/** Likewise, of what is known of the queries. */
+fn fetch_stats(b: u32, h: u32, n0: u32, end: u32, thread: u32) -> vec2<f32> {
+  let from_row = row_stats(b, h, query_row(b, h, min(n0 + thread % WALK, end - 1u)));
+  return vec2(load_stats(from_row) * LOG2_E, load_stats(from_row + 1u));
 }
 
 @compute @workgroup_size(THREADS)
@@ -95,22 +93,24 @@ fn attention_backward_keys_matrices(
     rows[thread] = row;
   }
   workgroupBarrier();  // guards the rows: all are written
-  load_own_keys(b, hk, at);
-  workgroupBarrier();  // guards the scores: the keys stand there
-  var keys: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-      keys[block][depth] = own_at(subgroup, block, depth);
-    }
+  for (var i = lane; i < SIDE * PIECES; i += LANES) {
+    let row = rows[subgroup * OWN + i / PIECES];
+    scores[subgroup * AREA + i / PIECES * ROW + i % PIECES] = k_piece(b, hk, row, i % PIECES);
   }
-  workgroupBarrier();  // guards the scores: the keys have been read
-  load_own_values(b, hk, at);
-  workgroupBarrier();  // guards the scores: the values stand there
+  workgroupBarrier();  // guards the areas: keys stand there
+  var keys: OwnRows;
+  for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+    keys[depth] = own_at(subgroup, depth);
+  }
+  workgroupBarrier();  // guards the areas: keys have been read
+  for (var i = lane; i < SIDE * PIECES; i += LANES) {
+    let row = rows[subgroup * OWN + i / PIECES];
+    scores[subgroup * AREA + i / PIECES * ROW + i % PIECES] = v_piece(b, hk, row, i % PIECES);
+  }
+  workgroupBarrier();  // guards the areas: values stand there
   var values: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-      values[block][depth] = own_at(subgroup, block, depth);
-    }
+  for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+    values[depth] = own_at(subgroup, depth);
   }
 
   var dk: Sums;
@@ -130,85 +130,92 @@ fn attention_backward_keys_matrices(
       if (m < args.Tk) { bounds[i] = vec2(u32(load_q_lo(row_q_lo(b, h) + m)), u32(load_q_hi(row_q_hi(b, h) + m))); }
     }
 
+    var next_queries: Carried;
+    var next_gradients: Carried;
+    var next_stats: vec2<f32>;
+    if (queries.x < queries.y) {
+      next_queries = fetch_queries(b, h, queries.x, queries.y, thread);
+      next_gradients = fetch_gradients(b, h, queries.x, queries.y, thread);
+      next_stats = fetch_stats(b, h, queries.x, queries.y, thread);
+    }
     for (var n0 = queries.x; n0 < queries.y; n0 += WALK) {
-      workgroupBarrier();  // guards the tiles and, at first, the scores: products are done, the values have been read
-      load_tiles(b, h, n0, queries.y, thread);
-      workgroupBarrier();  // guards the tiles: they are loaded
-
-      // Scores, and their gradients.
-      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-        var products: array<Result, BLOCKS>;
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          products[block] = Result();
+      workgroupBarrier();  // guards the tiles and the areas: products are done, the values have been read
+      put(&next_queries, Q, thread);
+      put(&next_gradients, DOUT, thread);
+      if (thread < WALK) { walked[thread] = next_stats; }
+      if (n0 + WALK < queries.y) {
+        next_queries = fetch_queries(b, h, n0 + WALK, queries.y, thread);
+        next_gradients = fetch_gradients(b, h, n0 + WALK, queries.y, thread);
+        next_stats = fetch_stats(b, h, n0 + WALK, queries.y, thread);
+      }
+      workgroupBarrier();  // guards the tiles: queries and gradients stand there
+      {
+        var products: Scores;
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          products[column] = Result();
         }
         for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-          let right = turned_at(0u, column, depth);
-          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-            products[block] = subgroupMatrixMultiplyAccumulate(keys[block][depth], right, products[block]);
+          for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+            products[column] = subgroupMatrixMultiplyAccumulate(values[depth], turned_at(DOUT, column, depth), products[column]);
           }
         }
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          store_result(subgroup, P, block, column, products[block]);
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          store_result(subgroup, column, products[column]);
         }
       }
-      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-        var products: array<Result, BLOCKS>;
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          products[block] = Result();
-        }
-        for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-          let right = turned_at(1u, column, depth);
-          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-            products[block] = subgroupMatrixMultiplyAccumulate(values[block][depth], right, products[block]);
-          }
-        }
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          store_result(subgroup, DS, block, column, products[block]);
-        }
-      }
-      workgroupBarrier();  // guards the scores: all are written
+      workgroupBarrier();  // guards the areas: the scores' gradients stand there
       let place = lane_place(at);
       let stats = array(walked[place], walked[place + 1u], walked[place + 2u], walked[place + 3u]);
       let lse_log2 = vec4(stats[0].x, stats[1].x, stats[2].x, stats[3].x);
       let delta = vec4(stats[0].y, stats[1].y, stats[2].y, stats[3].y);
-      let n = vec4(n0 + place) + vec4(0u, 1u, 2u, 3u);
-      let is_full = n0 >= queries.z && n0 + WALK <= queries.w;
+      var p: Share;
+      var ds: Share;
       for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-        var p = exp2(lane_scores(at, P, i) * args.scale_log2 - lse_log2);
-        var ds = p * (lane_scores(at, DS, i) - delta);
-        if (!is_full) {
-          let sees = (n >= bounds[i].xxxx) & (n < bounds[i].yyyy);
-          p = select(vec4<f32>(), p, sees);
-          ds = select(vec4<f32>(), ds, sees);
-        }
-        store_weights(at, P, i, p);
-        store_weights(at, DS, i, ds);
+        ds[i] = lane_scores(at, i) - delta;
       }
-      workgroupBarrier();  // guards the weights: all are written
-
-      // Products with dout and with the queries.
-      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-        var left: array<Left, BLOCKS>;
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          left[block] = weights_at(subgroup, P, block, column);
+      workgroupBarrier();  // guards the areas: gradients have been read
+      {
+        var products: Scores;
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          products[column] = Result();
         }
         for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-          let right = walked_at(1u, column, depth);
-          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-            dv[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dv[block][depth]);
+          for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+            products[column] = subgroupMatrixMultiplyAccumulate(keys[depth], turned_at(Q, column, depth), products[column]);
           }
+        }
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          store_result(subgroup, column, products[column]);
+        }
+      }
+      workgroupBarrier();  // guards the areas: scores stand there
+      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+        p[i] = exp2(fma(lane_scores(at, i), vec4(args.scale_log2), -lse_log2));
+        ds[i] *= p[i];
+      }
+      if (n0 < queries.z || n0 + WALK > queries.w) {
+        for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+          let sees = within(bounds[i], n0 + place);
+          p[i] = select(vec4<f32>(), p[i], sees);
+          ds[i] = select(vec4<f32>(), ds[i], sees);
+        }
+      }
+      workgroupBarrier();  // guards the areas: scores have been read
+      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+        store_weights(at, P, i, p[i]);
+        store_weights(at, DS, i, ds[i]);
+      }
+      workgroupBarrier();  // guards the areas: weights stand there
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+        let left = weights_at(subgroup, P, column);
+        for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+          dv[depth] = subgroupMatrixMultiplyAccumulate(left, walked_at(DOUT, column, depth), dv[depth]);
         }
       }
       for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-        var left: array<Left, BLOCKS>;
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          left[block] = weights_at(subgroup, DS, block, column);
-        }
+        let left = weights_at(subgroup, DS, column);
         for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-          let right = walked_at(0u, column, depth);
-          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-            dk[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dk[block][depth]);
-          }
+          dk[depth] = subgroupMatrixMultiplyAccumulate(left, walked_at(Q, column, depth), dk[depth]);
         }
       }
     }
@@ -217,35 +224,31 @@ fn attention_backward_keys_matrices(
   // Store.
   for (var part = 0u; part < PARTS; part++) {  // unrolled
     let d = part * WALK + lane_place(at);
-    workgroupBarrier();  // guards the scores: earlier ones have been read
+    workgroupBarrier();  // guards the areas: what stood there has been read
     for (var column = 0u; column < COLUMNS; column++) {  // unrolled
       const depth = min(part * COLUMNS + column, DEPTH - 1u);
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        store_result(subgroup, 0u, block, column, dk[block][depth]);
-      }
+      store_result(subgroup, column, dk[depth]);
     }
-    workgroupBarrier();  // guards the scores: the sums stand there
+    workgroupBarrier();  // guards the areas: sums of dk stand there
     for (var i = 0u; i < LANE_ROWS; i++) {
       let row = rows[subgroup * OWN + lane_row(at, i)];
       if (row == NO_ROW || d >= args.D) { continue; }
       let to = row_dk(b, row, hk) + d / 4u;
-      var value = lane_scores(at, 0u, i) * args.scale;
+      var value = lane_scores(at, i) * args.scale;
       if (ACCUMULATES) { value += load_dk(to); }
       store_dk(to, value);
     }
-    workgroupBarrier();  // guards the scores: those of dk have been read
+    workgroupBarrier();  // guards the areas: they have been read
     for (var column = 0u; column < COLUMNS; column++) {  // unrolled
       const depth = min(part * COLUMNS + column, DEPTH - 1u);
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        store_result(subgroup, 0u, block, column, dv[block][depth]);
-      }
+      store_result(subgroup, column, dv[depth]);
     }
-    workgroupBarrier();  // guards the scores: the sums stand there
+    workgroupBarrier();  // guards the areas: sums of dv stand there
     for (var i = 0u; i < LANE_ROWS; i++) {
       let row = rows[subgroup * OWN + lane_row(at, i)];
       if (row == NO_ROW || d >= args.D) { continue; }
       let to = row_dv(b, row, hk) + d / 4u;
-      var value = lane_scores(at, 0u, i);
+      var value = lane_scores(at, i);
       if (ACCUMULATES) { value += load_dv(to); }
       store_dv(to, value);
     }

@@ -3,7 +3,7 @@
 // Inputs:  q, dout [B,Tq,H,D], k, v [B,Tk,Hk,D], strided, in quads; stats f32 [B,H,Tq,2] (see attention_stats); q_rows i32
 //          [B|1,H|1,Tq], k_rows i32 [B|1,Hk|1,Tk], null for the identity; lo, hi i32 [B|1,H|1,Tq].
 //          Output: dq [B,Tq,H,D] in quads, strided.
-// Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale, scale_log2 (scale * log2 e), tiles (ceil(Tq / TILE)).
+// Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale, tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first; a workgroup owns a tile of queries: no atomics.
 // Set by the launcher: CHUNK, CHUNKS, SPANS, PARTS, ACCUMULATES (dq is added into). Uses: attention_tile.
 // Numerics: f32; what is masked weighs 0 exactly.
@@ -57,7 +57,7 @@ fn attention_backward_queries(
   let keys = workgroupUniformLoad(&walk);
   var lo = vec4<u32>();
   var hi = vec4<u32>();
-  var lse_log2 = vec4<f32>();
+  var lse = vec4<f32>();
   var delta = vec4<f32>();
   for (var i = 0u; i < 4u; i++) {
     let row = own_rows[4u * y + i];
@@ -65,7 +65,7 @@ fn attention_backward_queries(
     let n = n0 + 4u * y + i;
     lo[i] = u32(load_lo(row_lo(b, h) + n));
     hi[i] = u32(load_hi(row_hi(b, h) + n));
-    lse_log2[i] = load_stats(row_stats(b, h, row));
+    lse[i] = load_stats(row_stats(b, h, row));
     delta[i] = load_stats(row_stats(b, h, row) + 1u);
   }
 
@@ -87,7 +87,7 @@ fn attention_backward_queries(
     var ds = dots(Q, h, K, hk, b, thread);
     let dp = dots(DOUT, h, V, hk, b, thread);
     for (var i = 0u; i < 4u; i++) {
-      let p = exp2(ds[i] * args.scale_log2 - lse_log2[i]);
+      let p = exp(fma(ds[i], vec4(args.scale), vec4(-lse[i])));
       ds[i] = select(vec4<f32>(), p * (dp[i] - delta[i]), sees(m0 + 4u * x, lo[i], hi[i]));
     }
 

@@ -5,7 +5,7 @@
 //          Output: dq [B,Tq,H,D] in fours, strided.
 // Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale, scale_log2 (scale * log2 e), tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first; a workgroup owns a tile of queries: no atomics.
-// Set by the launcher: what attention_matrices says (AREAS 1), ACCUMULATES (dq is added into). Uses: attention_matrices.
+// Set by the launcher: what attention_matrices says (BLOCKS, TILES and AREAS 1), ACCUMULATES (dq is added into). Uses: attention_matrices.
 // Numerics: products of f16 summed in f32, ds rounded to f16; what is masked weighs 0 exactly.
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 2, with dq in a kernel of its own.
 var<workgroup> rows: array<u32, TILE>;
@@ -13,42 +13,43 @@ var<workgroup> bounds: array<vec2<u32>, TILE>;
 /** First and last key of the tile, and between which all its queries see all. */
 var<workgroup> walk: vec4<u32>;
 
-fn load_own_queries(b: u32, h: u32, at: Place) {
-  for (var i = at.lane; i < OWN * PIECES; i += LANES) {
-    let row = rows[at.subgroup * OWN + i / PIECES];
-    let piece = i % PIECES;
-    var value = vec4<u32>();
-    if (row != NO_ROW && 8u * piece < args.D) { value = load_q(row_q(b, row, h) + piece); }
-    scores[at.subgroup * AREA + i / PIECES * ROW + piece] = value;
-  }
+fn q_piece(b: u32, h: u32, row: u32, piece: u32) -> vec4<u32> {
+  if (row == NO_ROW || 8u * piece >= args.D) { return vec4<u32>(); }
+  return load_q(row_q(b, row, h) + piece);
 }
 
-fn load_own_gradients(b: u32, h: u32, at: Place) {
-  for (var i = at.lane; i < OWN * PIECES; i += LANES) {
-    let row = rows[at.subgroup * OWN + i / PIECES];
-    let piece = i % PIECES;
-    var value = vec4<u32>();
-    if (row != NO_ROW && 8u * piece < args.D) { value = load_dout(row_dout(b, row, h) + piece); }
-    scores[at.subgroup * AREA + i / PIECES * ROW + piece] = value;
-  }
+fn dout_piece(b: u32, h: u32, row: u32, piece: u32) -> vec4<u32> {
+  if (row == NO_ROW || 8u * piece >= args.D) { return vec4<u32>(); }
+  return load_dout(row_dout(b, row, h) + piece);
 }
 
-fn load_tiles(b: u32, hk: u32, m0: u32, end: u32, thread: u32) {
-  for (var i = thread; i < WALK * PIECES; i += THREADS) {
-    let m = m0 + i / PIECES;
-    let piece = i % PIECES;
-    var key = vec4<u32>();
-    var value = vec4<u32>();
-    if (m < end && 8u * piece < args.D) {
-      var row = m;
-      if (HAS_K_ROWS) { row = u32(load_k_rows(row_k_rows(b, hk) + m)); }
-      key = load_k(row_k(b, row, hk) + piece);
-      value = load_v(row_v(b, row, hk) + piece);
-    }
-    let to = i / PIECES * ROW + piece;
-    tiles[to] = key;
-    tiles[WALK * ROW + to] = value;
+/** The thread's share of the keys from m0 on. Beyond the last key stands the last, which is masked there. */
+fn fetch_keys(b: u32, hk: u32, m0: u32, end: u32, thread: u32) -> Carried {
+  var carried: Carried;
+  let line = row_k(0u, 1u, 0u) - row_k(0u, 0u, 0u);
+  for (var i = 0u; i < CARRIED; i++) {  // unrolled
+    let piece = carried_piece(i, thread);
+    let row = key_row(b, hk, min(m0 + carried_row(i, thread), end - 1u));
+    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_k(row_k(b, 0u, hk) + piece + row * line); }
   }
+  return carried;
+}
+
+/** Likewise, of their values. */
+fn fetch_values(b: u32, hk: u32, m0: u32, end: u32, thread: u32) -> Carried {
+  var carried: Carried;
+  let line = row_v(0u, 1u, 0u) - row_v(0u, 0u, 0u);
+  for (var i = 0u; i < CARRIED; i++) {  // unrolled
+    let piece = carried_piece(i, thread);
+    let row = key_row(b, hk, min(m0 + carried_row(i, thread), end - 1u));
+    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_v(row_v(b, 0u, hk) + piece + row * line); }
+  }
+  return carried;
+}
+
+fn key_row(b: u32, hk: u32, m: u32) -> u32 {
+  if (HAS_K_ROWS) { return u32(load_k_rows(row_k_rows(b, hk) + m)); }
+  return m;
 }
 
 @compute @workgroup_size(THREADS)
@@ -87,123 +88,118 @@ fn attention_backward_queries_matrices(
     walk = vec4(lo.x, hi.y, lo.y, hi.x);
   }
   let walked = workgroupUniformLoad(&walk);
-  load_own_queries(b, h, at);
-  workgroupBarrier();  // guards the scores: the queries stand there
-  var queries: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-      queries[block][depth] = own_at(subgroup, block, depth);
-    }
+  for (var i = lane; i < SIDE * PIECES; i += LANES) {
+    let row = rows[subgroup * OWN + i / PIECES];
+    scores[subgroup * AREA + i / PIECES * ROW + i % PIECES] = q_piece(b, h, row, i % PIECES);
   }
-  workgroupBarrier();  // guards the scores: the queries have been read
-  load_own_gradients(b, h, at);
-  workgroupBarrier();  // guards the scores: the gradients stand there
+  workgroupBarrier();  // guards the areas: queries stand there
+  var queries: OwnRows;
+  for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+    queries[depth] = own_at(subgroup, depth);
+  }
+  workgroupBarrier();  // guards the areas: queries have been read
+  for (var i = lane; i < SIDE * PIECES; i += LANES) {
+    let row = rows[subgroup * OWN + i / PIECES];
+    scores[subgroup * AREA + i / PIECES * ROW + i % PIECES] = dout_piece(b, h, row, i % PIECES);
+  }
+  workgroupBarrier();  // guards the areas: gradients stand there
   var gradients: OwnRows;
-  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-    for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-      gradients[block][depth] = own_at(subgroup, block, depth);
-    }
+  for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+    gradients[depth] = own_at(subgroup, depth);
   }
   var stats: array<vec2<f32>, LANE_ROWS>;  // logarithm of the row's sum, to base 2, and delta
   for (var i = 0u; i < LANE_ROWS; i++) {
     let row = rows[subgroup * OWN + lane_row(at, i)];
     if (row == NO_ROW) { continue; }
     let from_row = row_stats(b, h, row);
-    stats[i] = vec2(load_stats(from_row), load_stats(from_row + 1u));
+    stats[i] = vec2(load_stats(from_row) * LOG2_E, load_stats(from_row + 1u));
   }
 
   var dq: Sums;
+  var next_keys: Carried;
+  var next_values: Carried;
+  if (walked.x < walked.y) {
+    next_values = fetch_values(b, hk, walked.x, walked.y, thread);
+    next_keys = fetch_keys(b, hk, walked.x, walked.y, thread);
+  }
   for (var m0 = walked.x; m0 < walked.y; m0 += WALK) {
-    workgroupBarrier();  // guards the tiles and, at first, the scores: products are done, gradients have been read
-    load_tiles(b, hk, m0, walked.y, thread);
-    workgroupBarrier();  // guards the tiles: they are loaded
-
-    // Scores.
-    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-      var products: array<Result, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        products[block] = Result();
+    workgroupBarrier();  // guards the tile and the areas: products are done, gradients have been read
+    put(&next_values, 0u, thread);
+    if (m0 + WALK < walked.y) { next_values = fetch_values(b, hk, m0 + WALK, walked.y, thread); }
+    workgroupBarrier();  // guards the tile: the values stand there
+    {
+      var products: Scores;
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+        products[column] = Result();
       }
       for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-        let right = turned_at(0u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          products[block] = subgroupMatrixMultiplyAccumulate(queries[block][depth], right, products[block]);
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          products[column] = subgroupMatrixMultiplyAccumulate(gradients[depth], turned_at(0u, column, depth), products[column]);
         }
       }
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        store_result(subgroup, 0u, block, column, products[block]);
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+        store_result(subgroup, column, products[column]);
       }
     }
-    workgroupBarrier();  // guards the scores: all are written
-    var share: Share;
+    workgroupBarrier();  // guards the areas: the scores' gradients stand there; and the tile: products with the values are done
+    put(&next_keys, 0u, thread);
+    if (m0 + WALK < walked.y) { next_keys = fetch_keys(b, hk, m0 + WALK, walked.y, thread); }
+    var ds: Share;
     for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-      share[i] = exp2(lane_scores(at, 0u, i) * args.scale_log2 - stats[i].x);
+      ds[i] = lane_scores(at, i) - stats[i].y;
     }
-
-    // Their gradients.
-    workgroupBarrier();  // guards the scores: all have been read
-    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-      var products: array<Result, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        products[block] = Result();
+    workgroupBarrier();  // guards the areas: gradients have been read; and the tile: the keys stand there
+    {
+      var products: Scores;
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+        products[column] = Result();
       }
       for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-        let right = turned_at(1u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          products[block] = subgroupMatrixMultiplyAccumulate(gradients[block][depth], right, products[block]);
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          products[column] = subgroupMatrixMultiplyAccumulate(queries[depth], turned_at(0u, column, depth), products[column]);
         }
       }
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        store_result(subgroup, 0u, block, column, products[block]);
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+        store_result(subgroup, column, products[column]);
       }
     }
-    workgroupBarrier();  // guards the scores: their gradients stand there
+    workgroupBarrier();  // guards the areas: scores stand there
     for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-      share[i] *= lane_scores(at, 0u, i) - stats[i].y;
+      ds[i] *= exp2(fma(lane_scores(at, i), vec4(args.scale_log2), vec4(-stats[i].x)));
     }
     if (m0 < walked.z || m0 + WALK > walked.w) {
-      let m = vec4(m0 + lane_place(at)) + vec4(0u, 1u, 2u, 3u);
       for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
         let seen = bounds[subgroup * OWN + lane_row(at, i)];
-        share[i] = select(vec4<f32>(), share[i], (m >= seen.xxxx) & (m < seen.yyyy));
+        ds[i] = select(vec4<f32>(), ds[i], within(seen, m0 + lane_place(at)));
       }
     }
+    workgroupBarrier();  // guards the areas: scores have been read
     for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-      store_weights(at, 0u, i, share[i]);
+      store_weights(at, 0u, i, ds[i]);
     }
-    workgroupBarrier();  // guards the weights: all are written
-
-    // Product with the keys.
+    workgroupBarrier();  // guards the areas: weights stand there
     for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-      var left: array<Left, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        left[block] = weights_at(subgroup, 0u, block, column);
-      }
+      let left = weights_at(subgroup, 0u, column);
       for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-        let right = walked_at(0u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          dq[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, dq[block][depth]);
-        }
+        dq[depth] = subgroupMatrixMultiplyAccumulate(left, walked_at(0u, column, depth), dq[depth]);
       }
     }
   }
 
   // Store.
   for (var part = 0u; part < PARTS; part++) {  // unrolled
-    let d = part * WALK + lane_place(at);
-    workgroupBarrier();  // guards the scores: earlier ones have been read
+    workgroupBarrier();  // guards the areas: what stood there has been read
     for (var column = 0u; column < COLUMNS; column++) {  // unrolled
       const depth = min(part * COLUMNS + column, DEPTH - 1u);
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        store_result(subgroup, 0u, block, column, dq[block][depth]);
-      }
+      store_result(subgroup, column, dq[depth]);
     }
-    workgroupBarrier();  // guards the scores: the sums stand there
+    workgroupBarrier();  // guards the areas: sums stand there
+    let d = part * WALK + lane_place(at);
     for (var i = 0u; i < LANE_ROWS; i++) {
       let row = rows[subgroup * OWN + lane_row(at, i)];
       if (row == NO_ROW || d >= args.D) { continue; }
       let to = row_dq(b, row, h) + d / 4u;
-      var value = lane_scores(at, 0u, i) * args.scale;
+      var value = lane_scores(at, i) * args.scale;
       if (ACCUMULATES) { value += load_dq(to); }
       store_dq(to, value);
     }

@@ -1,12 +1,13 @@
 // attentionForward: o = softmax(scale * q k^T over the visible keys) v, over a staircase.
 // Inputs:  q [B,Tq,H,D], k, v [B,Tk,Hk,D], strided, in quads; q_rows i32 [B|1,H|1,Tq], k_rows i32 [B|1,Hk|1,Tk], null for
 //          the identity; lo, hi i32 [B|1,H|1,Tq]. Outputs: o [B,Tq,H,D] in quads, lse f32 [B,H,Tq], strided.
-// Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale_log2 (scale * log2 e), minus_infinity, tiles (ceil(Tq / TILE)).
+// Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale, minus_infinity, tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first: they see the most keys. A workgroup owns a tile of queries.
 // Set by the launcher: CHUNK, CHUNKS, SPANS, PARTS, MERGES (o and lse hold the attention over other keys).
 // Uses:    attention_tile, attention_share.
 // Numerics: f32; a row's weights are relative to the largest score when its sums were last scaled, and until one would
-//          exceed 2^GROWTH the sums stay as they are. What is masked weighs 0 exactly, so that a row which sees nothing
+//          exceed e^GROWTH the sums stay as they are. Scores are not taken to base 2: scale * log2 e is a rounded number,
+//          which moves scores of hundreds by more than float32's rounding of them does. What is masked weighs 0 exactly, so that a row which sees nothing
 //          gives o = 0, lse = -Infinity and never NaN.
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 1; the late scaling is FlashAttention-4's.
 const Q = 0u;
@@ -15,7 +16,7 @@ const V = 2u;
 /** Where rows' largest scores begin; what is masked lies far below. */
 const LOWEST = -1e30;
 const MASKED = -2e30;
-const GROWTH = 8.0;
+const GROWTH = 5.0;
 
 /** Whether some row's weights would grow too large. */
 var<workgroup> grows: atomic<u32>;
@@ -106,7 +107,7 @@ fn attention_forward(
     var scores = dots(Q, h, K, hk, b, thread);
     var largest = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
-      scores[i] = select(vec4(MASKED), scores[i] * args.scale_log2, sees(m0 + 4u * x, lo[i], hi[i]));
+      scores[i] = select(vec4(MASKED), scores[i] * args.scale, sees(m0 + 4u * x, lo[i], hi[i]));
       largest[i] = largest_of_quad(scores[i]);
     }
 
@@ -116,7 +117,7 @@ fn attention_forward(
       left[y * SIDE + x] = largest;
       workgroupBarrier();  // guards the largest: all are written
       let larger = max(most, largest_of_rows(y));
-      let fade = exp2(most - larger);
+      let fade = exp(most - larger);
       most = larger;
       total *= fade;
       for (var span = 0u; span < SPANS; span++) {  // unrolled
@@ -126,7 +127,7 @@ fn attention_forward(
     }
     for (var i = 0u; i < 4u; i++) {
       let visible = scores[i] > vec4(LOWEST);
-      scores[i] = select(vec4<f32>(), exp2(scores[i] - most[i]), visible);
+      scores[i] = select(vec4<f32>(), exp(scores[i] - most[i]), visible);
       total[i] += sum_of_quad(scores[i]);
     }
 

@@ -3,16 +3,20 @@
 //          null for the identity; lo, hi i32 [B|1,H|1,Tq]. Outputs: o [B,Tq,H,D] in fours, lse [B,H,Tq], strided.
 // Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale_log2 (scale * log2 e), minus_infinity, tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first: they see the most keys. A workgroup owns a tile of queries.
-// Set by the launcher: what attention_matrices says (AREAS 1), MERGES. Uses: attention_matrices, attention_share.
+// Set by the launcher: what attention_matrices says (TILES 1 or 2, AREAS BLOCKS), MERGES. Uses: attention_matrices, attention_share.
 // Numerics: products of f16 summed in f32, weights rounded to f16. Sums cannot be scaled where they are, and seldom need
 //          to be: a row's weights are relative to the largest score when its sums were last scaled, and until one would
 //          exceed 2^GROWTH they stay. What is masked weighs 0, so that a row which sees nothing gives o = 0,
 //          lse = -Infinity and never NaN.
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 1; the late scaling is FlashAttention-4's.
-/** Where rows' largest scores begin; what is masked lies far below. */
-const LOWEST = -1e30;
-const MASKED = -2e30;
+/** Where rows' largest scores begin, before they are scaled; what is masked lies far below at any scale from SMALLEST on. */
+const LOWEST = -1e20;
+const MASKED = -3e38;
+const SMALLEST = 1e-30;
 const GROWTH = 8.0;
+/** Which tile is which; where there is memory for one alone, keys give way to their values. */
+const K = 0u;
+const V = TILES - 1u;
 
 var<workgroup> rows: array<u32, TILE>;
 var<workgroup> bounds: array<vec2<u32>, TILE>;
@@ -23,25 +27,37 @@ var<workgroup> grows: atomic<u32>;
 
 fn q_piece(b: u32, h: u32, row: u32, piece: u32) -> vec4<u32> {
   if (row == NO_ROW || 8u * piece >= args.D) { return vec4<u32>(); }
-  return load_q(row_q(b, row, h) + piece);
+  // The scale is taken as positive, so that a row's largest score is its largest product.
+  return load_q(row_q(b, row, h) + piece) ^ vec4(select(0u, 0x80008000u, args.scale_log2 < 0.0));
 }
 
-fn load_tiles(b: u32, hk: u32, m0: u32, end: u32, thread: u32) {
-  for (var i = thread; i < WALK * PIECES; i += THREADS) {
-    let m = m0 + i / PIECES;
-    let piece = i % PIECES;
-    var key = vec4<u32>();
-    var value = vec4<u32>();
-    if (m < end && 8u * piece < args.D) {
-      var row = m;
-      if (HAS_K_ROWS) { row = u32(load_k_rows(row_k_rows(b, hk) + m)); }
-      key = load_k(row_k(b, row, hk) + piece);
-      value = load_v(row_v(b, row, hk) + piece);
-    }
-    let to = i / PIECES * ROW + piece;
-    tiles[to] = key;
-    tiles[WALK * ROW + to] = value;
+/** The thread's share of the keys from m0 on. Beyond the last key stands the last, which is masked there. */
+fn fetch_keys(b: u32, hk: u32, m0: u32, end: u32, thread: u32) -> Carried {
+  var carried: Carried;
+  let line = row_k(0u, 1u, 0u) - row_k(0u, 0u, 0u);
+  for (var i = 0u; i < CARRIED; i++) {  // unrolled
+    let piece = carried_piece(i, thread);
+    let row = key_row(b, hk, min(m0 + carried_row(i, thread), end - 1u));
+    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_k(row_k(b, 0u, hk) + piece + row * line); }
   }
+  return carried;
+}
+
+/** Likewise, of their values. */
+fn fetch_values(b: u32, hk: u32, m0: u32, end: u32, thread: u32) -> Carried {
+  var carried: Carried;
+  let line = row_v(0u, 1u, 0u) - row_v(0u, 0u, 0u);
+  for (var i = 0u; i < CARRIED; i++) {  // unrolled
+    let piece = carried_piece(i, thread);
+    let row = key_row(b, hk, min(m0 + carried_row(i, thread), end - 1u));
+    if (WHOLE_ROWS || 8u * piece < args.D) { carried[i] = load_v(row_v(b, 0u, hk) + piece + row * line); }
+  }
+  return carried;
+}
+
+fn key_row(b: u32, hk: u32, m: u32) -> u32 {
+  if (HAS_K_ROWS) { return u32(load_k_rows(row_k_rows(b, hk) + m)); }
+  return m;
 }
 
 @compute @workgroup_size(THREADS)
@@ -59,6 +75,7 @@ fn attention_forward_matrices(
   let h = group % args.heads % args.H;
   let hk = h * args.Hk / args.H;
   let at = Place(subgroup, lane);
+  let scale = max(abs(args.scale_log2), SMALLEST);
 
   // Queries: their rows, their bounds, and the keys of the tile.
   if (thread < TILE) {
@@ -80,148 +97,194 @@ fn attention_forward_matrices(
     walk = vec4(lo.x, hi.y, lo.y, hi.x);
   }
   let keys = workgroupUniformLoad(&walk);
-  for (var i = lane; i < OWN * PIECES; i += LANES) {
-    let row = i / PIECES;
-    scores[subgroup * AREA + row * ROW + i % PIECES] = q_piece(b, h, rows[subgroup * OWN + row], i % PIECES);
-  }
-  workgroupBarrier();  // guards the scores: the queries stand there
-  var own: OwnRows;
+  var own: array<OwnRows, BLOCKS>;
   for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    if (block > 0u) { workgroupBarrier(); }  // guards the areas: the last block has been read
+    for (var i = lane; i < SIDE * PIECES; i += LANES) {
+      let row = rows[subgroup * OWN + block * SIDE + i / PIECES];
+      scores[subgroup * AREA + i / PIECES * ROW + i % PIECES] = q_piece(b, h, row, i % PIECES);
+    }
+    workgroupBarrier();  // guards the areas: queries stand there
     for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-      own[block][depth] = own_at(subgroup, block, depth);
+      own[block][depth] = own_at(subgroup, depth);
     }
   }
 
-  var sums: Sums;
-  var most: array<f32, LANE_ROWS>;
-  var total: array<f32, LANE_ROWS>;  // the lane's part
-  for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-    most[i] = LOWEST;
+  var sums: array<Sums, BLOCKS>;
+  var most: array<array<f32, LANE_ROWS>, BLOCKS>;
+  var total: array<array<f32, LANE_ROWS>, BLOCKS>;  // the lane's part
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+      most[block][i] = LOWEST * scale;
+    }
   }
-  for (var m0 = keys.x; m0 < keys.y; m0 += WALK) {
-    workgroupBarrier();  // guards the tiles and, at first, the scores: products are done, the queries have been read
-    load_tiles(b, hk, m0, keys.y, thread);
-    workgroupBarrier();  // guards the tiles: they are loaded
+  var next_most = most;
+  var m0 = keys.x;
+  while (m0 < keys.y) {
+    var next_keys = fetch_keys(b, hk, m0, keys.y, thread);
+    var next_values = fetch_values(b, hk, m0, keys.y, thread);
+    workgroupBarrier();  // guards the tiles and the areas: products are done, the queries or sums have been read
+    put(&next_keys, K, thread);
+    if (m0 + WALK < keys.y) { next_keys = fetch_keys(b, hk, m0 + WALK, keys.y, thread); }
+    workgroupBarrier();  // guards the tiles: keys stand there
 
-    // Scores.
-    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-      var products: array<Result, BLOCKS>;
+    // Until a row's weights would grow too large.
+    loop {
+      var products: array<Scores, BLOCKS>;
       for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        products[block] = Result();
-      }
-      for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-        let right = turned_at(0u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          products[block] = subgroupMatrixMultiplyAccumulate(own[block][depth], right, products[block]);
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          products[block][column] = Result();
         }
       }
+      for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          let right = turned_at(K, column, depth);
+          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+            products[block][column] = subgroupMatrixMultiplyAccumulate(own[block][depth], right, products[block][column]);
+          }
+        }
+      }
+      var share: array<Share, BLOCKS>;
       for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        store_result(subgroup, 0u, block, column, products[block]);
+        if (block > 0u) { workgroupBarrier(); }  // guards the areas: the last block has been read
+        for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+          store_result(subgroup, column, products[block][column]);
+        }
+        workgroupBarrier();  // guards the areas: scores stand there; and the tiles: their products are done
+        if (block == 0u) {
+          put(&next_values, V, thread);
+          if (TILES > 1u) { put(&next_keys, K, thread); }
+          if (m0 + WALK < keys.y) { next_values = fetch_values(b, hk, m0 + WALK, keys.y, thread); }
+          if (TILES > 1u && m0 + 2u * WALK < keys.y) {
+            next_keys = fetch_keys(b, hk, m0 + 2u * WALK, keys.y, thread);
+          }
+        }
+        for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+          share[block][i] = lane_scores(at, i);
+        }
+      }
+      if (m0 < keys.z || m0 + WALK > keys.w) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+            let seen = bounds[subgroup * OWN + block * SIDE + lane_row(at, i)];
+            share[block][i] = select(vec4(MASKED), share[block][i], within(seen, m0 + lane_place(at)));
+          }
+        }
+      }
+      if (m0 == keys.x) {
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+            most[block][i] = max(most[block][i], largest_of_row(largest_of_four(share[block][i])) * scale);
+          }
+        }
+      }
+      var excess = 0.0;
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+          excess = max(excess, fma(largest_of_four(share[block][i]), scale, -most[block][i]));
+        }
+      }
+      if (excess > GROWTH) { atomicStore(&grows, 1u); }
+      if (workgroupUniformLoad(&grows) != 0u) {  // also guards the areas: scores have been read
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+            next_most[block][i] = max(most[block][i], largest_of_row(largest_of_four(share[block][i])) * scale);
+          }
+        }
+        break;
+      }
+      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+        for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+          let four = exp2(fma(share[block][i], vec4(scale), vec4(-most[block][i])));
+          total[block][i] += (four.x + four.y) + (four.z + four.w);
+          store_weights(at, block, i, four);
+        }
+      }
+      workgroupBarrier();  // guards the areas: weights stand there; and the tiles: values and the next keys stand there
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+        var left: array<Left, BLOCKS>;
+        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+          left[block] = weights_at(subgroup, block, column);
+        }
+        for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
+          let right = walked_at(V, column, depth);
+          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+            sums[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, sums[block][depth]);
+          }
+        }
+      }
+      m0 += WALK;
+      if (m0 >= keys.y) { break; }
+      if (TILES == 1u) {
+        workgroupBarrier();  // guards the tile: products with the values are done
+        put(&next_keys, K, thread);
+        if (m0 + WALK < keys.y) { next_keys = fetch_keys(b, hk, m0 + WALK, keys.y, thread); }
+        workgroupBarrier();  // guards the tile: the keys stand there
       }
     }
-    workgroupBarrier();  // guards the scores: all are written
-    var share: Share;
-    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-      share[i] = lane_scores(at, 0u, i) * args.scale_log2;
-    }
-    if (m0 < keys.z || m0 + WALK > keys.w) {
-      let m = vec4(m0 + lane_place(at)) + vec4(0u, 1u, 2u, 3u);
-      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-        let seen = bounds[subgroup * OWN + lane_row(at, i)];
-        share[i] = select(vec4(MASKED), share[i], (m >= seen.xxxx) & (m < seen.yyyy));
-      }
-    }
+    if (m0 >= keys.y) { break; }
 
-    // Online softmax.
-    var excess = MASKED;
-    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-      excess = max(excess, largest_of_four(share[i]) - most[i]);
-    }
-    if (excess > GROWTH) { atomicStore(&grows, 1u); }
-    if (workgroupUniformLoad(&grows) != 0u) {
-      var fade: array<f32, LANE_ROWS>;
-      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-        let larger = max(most[i], largest_of_row(largest_of_four(share[i])));
-        fade[i] = exp2(most[i] - larger);
-        most[i] = larger;
-        total[i] *= fade[i];
-      }
+    // What the rows' weights are relative to grows, and the sums fade; then the same tile again.
+    for (var block = 0u; block < BLOCKS; block++) {  // unrolled
       for (var part = 0u; part < PARTS; part++) {  // unrolled
         for (var column = 0u; column < COLUMNS; column++) {  // unrolled
           const depth = min(part * COLUMNS + column, DEPTH - 1u);
-          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-            store_result(subgroup, 0u, block, column, sums[block][depth]);
-          }
+          store_result(subgroup, column, sums[block][depth]);
         }
-        workgroupBarrier();  // guards the scores: the sums stand there
+        workgroupBarrier();  // guards the areas: sums stand there
         for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-          let place = score_at(at, 0u, i);
-          scores[place] = bitcast<vec4<u32>>(bitcast<vec4<f32>>(scores[place]) * fade[i]);
+          store_lane_scores(at, i, lane_scores(at, i) * exp2(most[block][i] - next_most[block][i]));
         }
-        workgroupBarrier();  // guards the scores: the sums are scaled
+        workgroupBarrier();  // guards the areas: they are scaled
         for (var column = 0u; column < COLUMNS; column++) {  // unrolled
           const depth = min(part * COLUMNS + column, DEPTH - 1u);
-          for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-            sums[block][depth] = load_result(subgroup, block, column);
-          }
+          sums[block][depth] = load_result(subgroup, column);
         }
-        workgroupBarrier();  // guards the scores: the sums have been read
+        workgroupBarrier();  // guards the areas: they have been read
       }
-      if (thread == 0u) { atomicStore(&grows, 0u); }
-    }
-    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-      let four = exp2(share[i] - most[i]);
-      total[i] += (four.x + four.y) + (four.z + four.w);
-      store_weights(at, 0u, i, four);
-    }
-    workgroupBarrier();  // guards the weights: all are written
-
-    // Product with the values.
-    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-      var left: array<Left, BLOCKS>;
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        left[block] = weights_at(subgroup, 0u, block, column);
-      }
-      for (var depth = 0u; depth < DEPTH; depth++) {  // unrolled
-        let right = walked_at(1u, column, depth);
-        for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-          sums[block][depth] = subgroupMatrixMultiplyAccumulate(left[block], right, sums[block][depth]);
-        }
+      for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+        total[block][i] *= exp2(most[block][i] - next_most[block][i]);
+        most[block][i] = next_most[block][i];
       }
     }
+    if (thread == 0u) { atomicStore(&grows, 0u); }
   }
 
   // Store.
-  var results: array<RowShare, LANE_ROWS>;
-  for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-    let sum = sum_of_row(total[i]);
-    let row = rows[subgroup * OWN + lane_row(at, i)];
-    if (row != NO_ROW) { results[i] = share_of(row_lse(b, h) + row, most[i], sum); }
-  }
-  for (var part = 0u; part < PARTS; part++) {  // unrolled
-    workgroupBarrier();  // guards the scores: earlier ones have been read
-    for (var column = 0u; column < COLUMNS; column++) {  // unrolled
-      const depth = min(part * COLUMNS + column, DEPTH - 1u);
-      for (var block = 0u; block < BLOCKS; block++) {  // unrolled
-        store_result(subgroup, 0u, block, column, sums[block][depth]);
-      }
+  var results: array<array<RowShare, LANE_ROWS>, BLOCKS>;
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+      let sum = sum_of_row(total[block][i]);
+      let row = rows[subgroup * OWN + block * SIDE + lane_row(at, i)];
+      if (row != NO_ROW) { results[block][i] = share_of(row_lse(b, h) + row, most[block][i] / LOG2_E, sum); }
     }
-    workgroupBarrier();  // guards the scores: the sums stand there
-    let d = part * WALK + lane_place(at);
-    for (var i = 0u; i < LANE_ROWS; i++) {
-      let row = rows[subgroup * OWN + lane_row(at, i)];
-      if (row == NO_ROW || d >= args.D) { continue; }
-      let to = row_o(b, row, h) + d / 4u;
-      var value = lane_scores(at, 0u, i) * results[i].own;
-      if (MERGES && results[i].old > 0.0) { value += load_o(to) * results[i].old; }
-      store_o(to, value);
+  }
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var part = 0u; part < PARTS; part++) {  // unrolled
+      workgroupBarrier();  // guards the areas: what stood there has been read
+      for (var column = 0u; column < COLUMNS; column++) {  // unrolled
+        const depth = min(part * COLUMNS + column, DEPTH - 1u);
+        store_result(subgroup, column, sums[block][depth]);
+      }
+      workgroupBarrier();  // guards the areas: sums stand there
+      let d = part * WALK + lane_place(at);
+      for (var i = 0u; i < LANE_ROWS; i++) {
+        let row = rows[subgroup * OWN + block * SIDE + lane_row(at, i)];
+        if (row == NO_ROW || d >= args.D) { continue; }
+        let to = row_o(b, row, h) + d / 4u;
+        var value = lane_scores(at, i) * results[block][i].own;
+        if (MERGES && results[block][i].old > 0.0) { value += load_o(to) * results[block][i].old; }
+        store_o(to, value);
+      }
     }
   }
   storageBarrier();
   workgroupBarrier();  // guards lse: all lanes of a row have read the old one
   if (lane % FOURS > 0u) { return; }
-  for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
-    let row = rows[subgroup * OWN + lane_row(at, i)];
-    if (row != NO_ROW) { store_lse(row_lse(b, h) + row, results[i].lse); }
+  for (var block = 0u; block < BLOCKS; block++) {  // unrolled
+    for (var i = 0u; i < LANE_ROWS; i++) {  // unrolled
+      let row = rows[subgroup * OWN + block * SIDE + lane_row(at, i)];
+      if (row != NO_ROW) { store_lse(row_lse(b, h) + row, results[block][i].lse); }
+    }
   }
 }

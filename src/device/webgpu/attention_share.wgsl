@@ -1,7 +1,6 @@
 // What a row of attentionForward becomes: its own sums, and with MERGES what o and lse hold of other keys.
 // Numbers: minus_infinity. Constants: MERGES.
 const MINUS_INFINITY = 0xff800000u;
-const LN_2 = 0.6931471805599453;
 
 struct RowShare {
   /** What is there is taken this many times, the row's sums this many times. */
@@ -10,10 +9,10 @@ struct RowShare {
   lse: f32,
 }
 
-/** @param most what the row's weights are relative to, in powers of 2; @param sum of the weights */
+/** @param most what the row's weights are relative to, a logarithm; @param sum of the weights */
 fn share_of(lse_place: u32, most: f32, sum: f32) -> RowShare {
   var share = RowShare(0.0, 0.0, args.minus_infinity);
-  if (sum > 0.0) { share = RowShare(0.0, 1.0 / sum, (most + log2(sum)) * LN_2); }
+  if (sum > 0.0) { share = RowShare(0.0, 1.0 / sum, most + log(sum)); }
   if (!MERGES) { return share; }
   let old = load_lse(lse_place);
   if (bitcast<u32>(old) == MINUS_INFINITY) { return share; }

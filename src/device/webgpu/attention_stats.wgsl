@@ -1,9 +1,8 @@
-// attention_stats: what the backward's tiles need of a query, side by side: stats[b,h,i] = (lse * log2 e, delta).
+// attention_stats: what the backward's tiles need of a query, side by side: stats[b,h,i] = (lse, delta).
 // Inputs:  lse, delta f32 [B,H,Tq], strided. Output: stats f32 [B,H,Tq,2], strided.
 // Numbers: N (B * H * Tq), T (Tq), H.
 // Grid:    ceil(N / THREADS) workgroups; a thread owns a row.
 // Set by the launcher: THREADS.
-const LOG2_E = 1.4426950408889634;
 
 @compute @workgroup_size(THREADS)
 fn attention_stats(
@@ -17,6 +16,6 @@ fn attention_stats(
   let h = n / args.T % args.H;
   let b = n / args.T / args.H;
   let to = row_stats(b, h, t);
-  store_stats(to, load_lse(row_lse(b, h) + t) * LOG2_E);
+  store_stats(to, load_lse(row_lse(b, h) + t));
   store_stats(to + 1u, load_delta(row_delta(b, h) + t));
 }

@@ -31,11 +31,6 @@ const optionalFeatures = ["timestamp-query"] as const;
 export interface WebgpuOptions {
   /** The highest tier to use; the GPU's highest if left out. */
   readonly tier?: Tier;
-  /**
-   * Whether attention of f16 goes by subgroup matrices in the tier that has them. Faster, and not yet held against the
-   * reference on a GPU, so: default false.
-   */
-  readonly matrixAttention?: boolean;
   /** Whether to refuse a GPU in software, as SwiftShader is; default false. */
   readonly onlyHardware?: boolean;
   /**
@@ -50,16 +45,9 @@ export interface WebgpuOptions {
  * @throws UnsupportedError if there is no WebGPU here, no GPU behind it, or if it has not the tier asked for
  */
 export async function openWebgpuDevice({ device: theirs, ...options }: WebgpuOptions = {}): Promise<WebgpuDevice> {
-  const matrixAttention = (tier: Tier) => tier === "matrices" && options.matrixAttention === true;
   if (theirs) {
     const tier = chooseTier(theirs.features, options.tier);
-    return new WebgpuDevice({
-      device: theirs,
-      info: theirs.adapterInfo,
-      tier,
-      matrixAttention: matrixAttention(tier),
-      isShared: true,
-    });
+    return new WebgpuDevice({ device: theirs, info: theirs.adapterInfo, tier, isShared: true });
   }
   const gpu = await findGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
@@ -75,7 +63,7 @@ export async function openWebgpuDevice({ device: theirs, ...options }: WebgpuOpt
   const tier = chooseTier(adapter.features, options.tier);
   try {
     const device = await adapter.requestDevice(deviceDescriptor(adapter, { tier }));
-    return new WebgpuDevice({ device, info, tier, matrixAttention: matrixAttention(tier) });
+    return new WebgpuDevice({ device, info, tier });
   } catch (error) {
     throw new DeviceError("requestDevice", "refused", error instanceof Error ? error.message : String(error));
   }
@@ -120,7 +108,6 @@ interface WebgpuDeviceParts {
   readonly device: GPUDevice;
   readonly info: GPUAdapterInfo;
   readonly tier: Tier;
-  readonly matrixAttention?: boolean;
   readonly isShared?: boolean;
 }
 
@@ -131,13 +118,14 @@ export class WebgpuDevice extends Device {
   readonly #runtime: WebgpuRuntime;
   #isDisposed = false;
 
-  constructor({ device, info, tier, matrixAttention = false, isShared = false }: WebgpuDeviceParts) {
-    const runtime = new WebgpuRuntime(device, tier, { isShared, matrixAttention });
+  constructor({ device, info, tier, isShared = false }: WebgpuDeviceParts) {
+    const runtime = new WebgpuRuntime(device, tier, { isShared });
     super(webgpuOps(runtime));
     this.#runtime = runtime;
     this.description = `webgpu (${nameOf(info)}; ${tierNames[tier]})`;
     this.capabilities = {
       floatTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
+      tensorTypes: tier === "f32" ? ["f32"] : ["f16", "f32"],
       maxTensorBytes: runtime.memory.maxBytes,
       deterministic: true,
       chunkBytes: Math.max(2 ** 26, Math.min(2 ** 29, runtime.memory.maxBytes / 4)),

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openWebgpuOrSay } from "../../../test/swiftShader.ts";
 import { DeviceError, KernelCompileError } from "../../errors.ts";
 import { findGpu } from "./dawn.ts";
-import { openWebgpuDevice } from "./index.ts";
+import { openWebgpuDevice, WebgpuDevice } from "./index.ts";
 import { u32 } from "./kernel_arguments.ts";
 import { WebgpuRuntime } from "./runtime.ts";
 
@@ -89,6 +89,41 @@ describe.skipIf(!device)("the WebGPU device", () => {
 
   it("refuses a tensor beyond what a binding holds", () => {
     expect(() => device!.empty([device!.capabilities.maxTensorBytes])).toThrow(/holds tensors of up to/);
+  });
+
+  it.skipIf(!device?.description.includes("SwiftShader"))(
+    "computes on after it had no memory for a tensor",
+    async () => {
+      const x = device!.tensor(Float32Array.of(1, 2, 3), [3]);
+      // SwiftShader has no gibibyte in one piece, though its limits say so.
+      const tooMuch = device!.empty([device!.capabilities.maxTensorBytes / 4]);
+      await expect(device!.synchronize()).rejects.toThrow(
+        /^allocate: 1024 MiB must fit into the GPU's memory beside the \d+ MiB of tensors.* \(out of memory\)\.$/,
+      );
+      device!.ops.add({ x, y: x, out: x });
+      expect([...(await x.read())]).toEqual([2, 4, 6]);
+      for (const tensor of [x, tooMuch]) tensor.dispose();
+      await device!.synchronize();
+    },
+  );
+
+  it("says when it is lost under its work; another one can be opened", async () => {
+    const adapter = (await (await findGpu()).requestAdapter())!;
+    const gpuDevice = await adapter.requestDevice();
+    const lost = new WebgpuDevice({ device: gpuDevice, info: adapter.info, tier: "f32" });
+    const [x, out] = [lost.tensor(Float32Array.of(1, 2), [2]), lost.empty([2])];
+    lost.ops.add({ x, y: x, out });
+    const reading = out.read();
+    gpuDevice.destroy();
+    const message = /^device: the GPU and all tensors on it are lost.* Open the device again \(lost: destroyed\)\.$/;
+    await expect(reading).rejects.toThrow(DeviceError);
+    await expect(lost.synchronize()).rejects.toThrow(message);
+    expect(() => lost.ops.add({ x, y: x, out })).toThrow(message);
+    for (const tensor of [x, out]) tensor.dispose();
+    lost.dispose();
+    const again = await openWebgpuDevice();
+    expect([...(await again.tensor(Float32Array.of(5), [1]).read())]).toEqual([5]);
+    again.dispose();
   });
 
   it("throws a DeviceError from every call after it is disposed of", async () => {

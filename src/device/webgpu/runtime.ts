@@ -54,7 +54,6 @@ const common = `fn workgroup_number(id: vec3<u32>, count: vec3<u32>) -> u32 { re
  */
 export class WebgpuRuntime {
   readonly memory: GpuMemory;
-  readonly matrixAttention: boolean;
   readonly #device: GPUDevice;
   readonly #kernels = new Map<string, Kernel>();
   readonly #kept = new Map<string, GpuStorage>();
@@ -68,35 +67,52 @@ export class WebgpuRuntime {
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #failure: Error | undefined;
+  /**
+   * That there was no memory for a buffer: every call that waits by then tells it, and the device goes on. Work that was
+   * enqueued before may not have been done. Counted, so that each call knows which had been told when it began.
+   */
+  readonly #refusals: DeviceError[] = [];
+  #toldRefusals = 0;
 
   readonly #isShared: boolean;
   readonly #onError: (event: Event) => void;
 
   /**
    * @param tier what the kernels may use; the device has its features
-   * @param matrixAttention whether attention goes by subgroup matrices
    * @param isShared whether others use the device too: it outlives this, and errors that nobody catches are told to all
    */
   constructor(
     device: GPUDevice,
     readonly tier: Tier,
-    { isShared = false, matrixAttention = false }: { isShared?: boolean; matrixAttention?: boolean } = {},
+    { isShared = false }: { isShared?: boolean } = {},
   ) {
-    this.matrixAttention = matrixAttention;
     this.#isShared = isShared;
     this.#device = device;
-    this.memory = new GpuMemory(device, () => this.flush());
+    this.memory = new GpuMemory(device, {
+      flush: () => this.flush(),
+      check: (work) => this.#check(work),
+      onRefused: (error) => this.#refusals.push(error),
+    });
     this.#uniforms = device.createBuffer({ size: this.#blocks.length, usage: usage.uniform | usage.copyTarget });
     this.#timestamps = device.features.has("timestamp-query") ? new Timestamps(device) : null;
     this.#onError = (event) => {
       if (!isShared) event.preventDefault();
-      // After the checks: what a kernel that did not compile brings about says less than its own error.
+      // After the checks: what comes of a kernel that did not compile, or of a buffer that there was no memory for, says
+      // less than their own errors.
       const error = deviceError((event as GPUUncapturedErrorEvent).error);
-      this.#check(Promise.all(this.#checks).then(() => this.fail(error)));
+      this.#check(
+        Promise.all(this.#checks).then(() => {
+          if (this.#refusals.length > this.#toldRefusals) return;
+          if (this.memory.refusal) this.#refusals.push(this.memory.refusal);
+          else this.fail(error);
+        }),
+      );
     };
     device.addEventListener("uncapturederror", this.#onError);
     device.lost.then(({ reason, message }) => {
-      this.fail(new DeviceError("device", `lost: ${reason}`, message || "the device is lost; open it again"));
+      const why = message.split("\n")[0]!.replace(/\.$/, "");
+      const detail = `the GPU and all tensors on it are lost${why && `: ${why}`}. Open the device again`;
+      this.fail(new DeviceError("device", `lost: ${reason}`, detail));
     });
   }
 
@@ -231,28 +247,30 @@ export class WebgpuRuntime {
   /** A copy of bytes, once all enqueued work has run. */
   async download({ buffer }: GpuStorage, offsetBytes: number, bytes: number): Promise<ArrayBuffer> {
     this.mustWork();
-    const staging = this.#device.createBuffer({ size: bytes, usage: usage.mapRead | usage.copyTarget });
+    const told = this.#toldRefusals;
+    const staging = this.memory.create(bytes, usage.mapRead | usage.copyTarget);
     this.#endPass();
     this.#commands().copyBufferToBuffer(buffer, offsetBytes, staging, 0, bytes);
     this.flush();
     try {
       await staging.mapAsync(mapModeRead);
-      await this.#checked();
+      await this.#checked(told);
       return staging.getMappedRange().slice(0);
     } catch (error) {
-      await this.#checked();
+      await this.#checked(told);
       throw error instanceof DeviceError ? error : deviceError(error as Error);
     } finally {
-      staging.destroy();
+      this.memory.destroy(staging);
     }
   }
 
   /** Resolves when all enqueued work has run. @throws DeviceError, KernelCompileError if any of it failed */
   async idle(): Promise<void> {
     this.mustWork();
+    const told = this.#toldRefusals;
     this.flush();
     await this.#device.queue.onSubmittedWorkDone();
-    await this.#checked();
+    await this.#checked(told);
   }
 
   allocate(bytes: number): GpuStorage {
@@ -321,9 +339,12 @@ export class WebgpuRuntime {
     this.#pass = null;
   }
 
-  async #checked(): Promise<void> {
+  async #checked(toldBefore: number): Promise<void> {
     await Promise.all(this.#checks);
     this.mustWork();
+    const refusal = this.#refusals[toldBefore];
+    this.#toldRefusals = this.#refusals.length;
+    if (refusal) throw refusal;
   }
 
   #kernel(

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { create } from "webgpu";
 import { attentionConformance } from "../../conformance/attention.ts";
-import type { ConformanceCase } from "../../conformance/case.ts";
+import { type ConformanceCase, missingFor } from "../../conformance/case.ts";
 import { opCases } from "../../conformance/ops.ts";
 import type { FloatType } from "../../tensor.ts";
 import { WebgpuDevice } from "./index.ts";
@@ -18,9 +18,6 @@ vi.mock("../../reference/device.ts", () => ({
   }),
 }));
 
-/** Casts to a type that this device does not have. */
-const otherTypes = /^cast: .* bf16/;
-
 /**
  * Dawn's null backend compiles WGSL with every feature, has the limits that WebGPU guarantees, and runs nothing: so the
  * kernels of tiers that no GPU in software has are at least read by the compiler here, and made into pipelines within
@@ -31,14 +28,13 @@ const gpu = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]) a
 async function openNull(tier: Tier, disguise = (device: GPUDevice) => device): Promise<WebgpuDevice> {
   const adapter = (await gpu.requestAdapter())!;
   const device = await adapter.requestDevice({ requiredFeatures: tierFeatures[tier] as GPUFeatureName[] });
-  const matrixAttention = tier === "matrices";
-  return new WebgpuDevice({ info: adapter.info, tier, matrixAttention, device: disguise(device) });
+  return new WebgpuDevice({ info: adapter.info, tier, device: disguise(device) });
 }
 
 /** Runs cases for what they launch: their verdicts mean nothing here. */
 async function launchAll(device: WebgpuDevice, dtype: FloatType, cases: readonly ConformanceCase[]): Promise<void> {
-  for (const { run } of cases.filter(({ name }) => !otherTypes.test(name))) {
-    await run(device, dtype).catch((error: unknown) => {
+  for (const each of cases.filter((each) => !missingFor(each, device))) {
+    await each.run(device, dtype).catch((error: unknown) => {
       if (!(error instanceof NoReference)) throw error;
     });
   }

@@ -1,19 +1,20 @@
 // Whether training on the GPU follows training on the CPU: the same small models, seeds and text, step by step.
 //
-//   node bench/cuda/same_losses.mjs [steps=20]
+//   node bench/same_losses.mjs [cuda|webgpu] [steps=20]
 //
 // Prints the largest difference of a loss from the CPU's float32 loss, as a share of it, and exits with 1 where it exceeds
 // its budget: twice what one rounding of the first weights to the type computed in (2^-9 of each for bf16, 2^-12 for f16,
-// up or down by chance) does to the CPU's own training, the largest of five draws, and a floor of 1e-3. With hashed heads
+// 2^-25 for f32, up or down by chance) does to the CPU's own training, the largest of five draws, and a floor of 1e-3. With hashed heads
 // that is much: where a query stands near the border of two buckets, the least rounding chooses other keys for it.
 import { readdirSync, readFileSync } from "node:fs";
-import { ModelParameters, modelPresets, parseModelConfig, TrainStep } from "../../dist/gpt/index.js";
-import { openDevice } from "../../dist/index.js";
+import { ModelParameters, modelPresets, parseModelConfig, TrainStep } from "../dist/gpt/index.js";
+import { openDevice } from "../dist/index.js";
 
-const steps = Number(process.argv[2] ?? 20);
+const [name = "cuda", count = "20"] = process.argv.slice(2);
+const steps = Number(count);
 const floor = 1e-3;
 const draws = 5;
-const folder = new URL("../../dist/device/cuda/", import.meta.url);
+const folder = new URL("../dist/device/cuda/", import.meta.url);
 const kernels = readdirSync(folder).filter((name) => name.endsWith(".cu"));
 const text = Buffer.concat(kernels.sort().map((name) => readFileSync(new URL(name, folder))));
 const [B, T] = [2, 512];
@@ -52,23 +53,24 @@ function rounding(share, seed) {
 const apart = (found, expected) => Math.max(...found.map((loss, n) => Math.abs(loss - expected[n]) / expected[n]));
 const percent = (x) => `${(100 * x).toFixed(3)} %`;
 
-const [cpu, cuda] = [await openDevice("cpu"), await openDevice("cuda")];
+/** What one rounding to a type changes at most, as a share. */
+const roundings = { f32: 2 ** -25, f16: 2 ** -12, bf16: 2 ** -9 };
+
+const [cpu, gpu] = [await openDevice("cpu"), await openDevice(name)];
+console.log(`${gpu.description}, ${steps} steps`);
 let isSame = true;
 for (const attention of ["dense", "hash(4)", "window(64):2 hash(4):2", "drop(0.3)", "union(window(32), hash(4))"]) {
   const config = parseModelConfig({ ...modelPresets.demo, context: T, attention });
   const expected = await losses(cpu, "f32", config);
-  for (const [dtype, share] of [
-    ["bf16", 2 ** -9],
-    ["f16", 2 ** -12],
-  ]) {
+  for (const dtype of gpu.capabilities.floatTypes) {
     let own = 0;
     for (let draw = 1; draw <= draws; draw++) {
-      own = Math.max(own, apart(await losses(cpu, "f32", config, rounding(share, draw)), expected));
+      own = Math.max(own, apart(await losses(cpu, "f32", config, rounding(roundings[dtype], draw)), expected));
     }
-    const found = await losses(cuda, dtype, config);
+    const found = await losses(gpu, dtype, config);
     const [error, budget] = [apart(found, expected), 2 * own + floor];
     isSame &&= error <= budget;
-    const ends = `loss ${expected[0].toFixed(3)} -> cpu ${expected.at(-1).toFixed(4)}, cuda ${found.at(-1).toFixed(4)}`;
+    const ends = `loss ${expected[0].toFixed(3)} -> cpu ${expected.at(-1).toFixed(4)}, ${name} ${found.at(-1).toFixed(4)}`;
     const verdict = error <= budget ? "ok" : "TOO FAR";
     console.log(
       `${attention.padEnd(28)} ${dtype.padEnd(5)} ${ends}; apart by ${percent(error)} of ${percent(budget)} ${verdict}`,
@@ -76,5 +78,5 @@ for (const attention of ["dense", "hash(4)", "window(64):2 hash(4):2", "drop(0.3
   }
 }
 cpu.dispose();
-cuda.dispose();
+gpu.dispose();
 process.exit(isSame ? 0 : 1);
