@@ -81,7 +81,7 @@ describe("experiments, as small as they can be", () => {
     ],
     [
       "recall",
-      ["--contexts", "64,128", "--tokens", "128", "--steps", "1", "--tests", "1"],
+      ["--school", "64", "--contexts", "128", "--tokens", "128", "--steps", "1", "--tests", "1"],
       ["window", "shared keys"],
       ["accuracy", "byDistance"],
     ],
