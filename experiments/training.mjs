@@ -24,10 +24,8 @@ export function chosenRuns({ folder, runs, flags: own = {} }) {
     console.error(`There is no run ${unknown.join(", ")}. Runs: ${Object.keys(runs).join(", ")}.`);
     process.exit(2);
   }
-  return {
-    flags: values,
-    runs: Object.entries(runs).filter(([name]) => !positionals[0] || positionals.includes(name)),
-  };
+  const names = positionals.length > 0 ? positionals : Object.keys(runs);
+  return { flags: values, runs: names.map((name) => [name, runs[name]]) };
 }
 
 /**

@@ -89,7 +89,8 @@ describe("experiments, as small as they can be", () => {
     "%s records a line for each run, with its origin",
     (experiment, args, runs, own) => {
       const lines = linesOf(experiment, [...args, ...runs]);
-      expect([...new Set(lines.map(({ run }) => run))]).toEqual(runs);
+      const done = lines.map(({ run }) => run as string).filter((run) => !run.startsWith("school"));
+      expect(done).toEqual(runs);
       for (const line of lines) {
         expect(line).toMatchObject({
           experiment,
