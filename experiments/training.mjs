@@ -24,10 +24,8 @@ export function chosenRuns({ folder, runs, flags: own = {} }) {
     console.error(`There is no run ${unknown.join(", ")}. Runs: ${Object.keys(runs).join(", ")}.`);
     process.exit(2);
   }
-  return {
-    flags: values,
-    runs: Object.entries(runs).filter(([name]) => !positionals[0] || positionals.includes(name)),
-  };
+  const names = positionals.length > 0 ? positionals : Object.keys(runs);
+  return { flags: values, runs: names.map((name) => [name, runs[name]]) };
 }
 
 /**
@@ -64,18 +62,7 @@ export async function* training({
   const parameters = given ?? newParameters(device, model);
   const train = trainSchema.parse(options);
   const { batch: B, accumulate, seed, steps } = train;
-  const trainStep = new TrainStep(parameters, {
-    batch: B,
-    accumulate,
-    ...(train.context && { context: train.context }),
-    optimizer: {
-      beta1: train.beta1,
-      beta2: train.beta2,
-      epsilon: train.adamEpsilon,
-      weightDecay: train.weightDecay,
-      maxNorm: train.clip ?? Number.POSITIVE_INFINITY,
-    },
-  });
+  const trainStep = newTrainStep(parameters, train);
   const gpt = trainStep.model;
   const sample = (step, part) => data.train.sample({ B, T: gpt.T, seed, step, firstRow: part * B });
   const drawOf = (step, part) => ({ seed, index: step * accumulate + part });
@@ -97,8 +84,7 @@ export async function* training({
       times.push(performance.now() - start);
       losses.push(loss);
       elapsedMs += times.at(-1);
-      if (!Number.isFinite(loss))
-        throw new Error(`training: the loss of step ${step + 1} must be finite, got ${loss}.`);
+      if (!Number.isFinite(loss)) throw new Error(`training: losses must be finite, got ${loss} in step ${step + 1}.`);
       isLast = isTimed ? elapsedMs >= 1000 * seconds : step + 1 >= steps;
       if (!isLast && (train.evalEvery === 0 || (step + 1) % train.evalEvery !== 0)) continue;
       const tokens = (step + 1) * trainStep.tokens;
@@ -113,6 +99,16 @@ export async function* training({
     trainStep.dispose();
     if (!given) parameters.dispose();
   }
+}
+
+function newTrainStep(parameters, { batch, accumulate, context, clip, ...train }) {
+  const { beta1, beta2, adamEpsilon: epsilon, weightDecay } = train;
+  return new TrainStep(parameters, {
+    batch,
+    accumulate,
+    ...(context && { context }),
+    optimizer: { beta1, beta2, epsilon, weightDecay, maxNorm: clip ?? Number.POSITIVE_INFINITY },
+  });
 }
 
 /** A model's parameters as they are before training. */

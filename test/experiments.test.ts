@@ -81,7 +81,7 @@ describe("experiments, as small as they can be", () => {
     ],
     [
       "recall",
-      ["--contexts", "64,128", "--tokens", "128", "--steps", "1", "--tests", "1"],
+      ["--school", "64", "--contexts", "128", "--tokens", "128", "--steps", "1", "--tests", "1"],
       ["window", "shared keys"],
       ["accuracy", "byDistance"],
     ],
@@ -89,7 +89,8 @@ describe("experiments, as small as they can be", () => {
     "%s records a line for each run, with its origin",
     (experiment, args, runs, own) => {
       const lines = linesOf(experiment, [...args, ...runs]);
-      expect([...new Set(lines.map(({ run }) => run))]).toEqual(runs);
+      const done = lines.map(({ run }) => run as string).filter((run) => !run.startsWith("school"));
+      expect(done).toEqual(runs);
       for (const line of lines) {
         expect(line).toMatchObject({
           experiment,

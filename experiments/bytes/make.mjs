@@ -1,4 +1,4 @@
-// Makes the file that ./run.mjs was run on: the text of the first 16 million tokens that the language experiment learns from.
+// Makes the file that ./run.mjs was run on: the text of the first 24 million tokens that the language experiment learns from.
 // enwik8 itself, which ./run.mjs takes as it is, is in no package that a package manager has.
 // Usage: node experiments/bytes/make.mjs DATA OUT
 import { closeSync, openSync, writeSync } from "node:fs";
@@ -10,7 +10,7 @@ if (!data || !out) {
   process.exit(2);
 }
 const tokens = await openTokens(data);
-const count = Math.min(16e6, tokens.count);
+const count = Math.min(24e6, tokens.count);
 const atOnce = 1e6;
 const file = openSync(out, "w");
 let bytes = 0;

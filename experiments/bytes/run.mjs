@@ -33,6 +33,8 @@ for (const [run, differs] of runs) {
     record({
       run,
       ...differs,
+      layers,
+      width,
       text: basename(flags.text),
       bytes: bytes.length,
       context,

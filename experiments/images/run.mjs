@@ -11,7 +11,15 @@ import { chosenRuns, openExperiment, training } from "../training.mjs";
 
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
-  flags: { images: "fashion-mnist", steps: "2000", batch: "32", layers: "6", width: "256", count: "60000" },
+  flags: {
+    images: "fashion-mnist",
+    steps: "2000",
+    batch: "32",
+    layers: "6",
+    width: "256",
+    count: "60000",
+    tests: "1024",
+  },
   runs: {
     dense: { attention: "dense" },
     "hash 8": { attention: "hash(8, diagonal=false)" },
@@ -21,19 +29,20 @@ const { flags, runs } = chosenRuns({
     window: { attention: "window(64)" },
   },
 });
-const [steps, batch, layers, width, count] = ["steps", "batch", "layers", "width", "count"].map((name) => +flags[name]);
+const [steps, batch, layers, width] = ["steps", "batch", "layers", "width"].map((name) => +flags[name]);
+const [count, tests] = [+flags.count, +flags.tests];
 const pixels = 28 * 28;
 /** Stands before the first pixel. */
 const begin = 256;
 
-const data = { train: readImages("train", count), validation: readImages("t10k", 1024) };
+const data = { train: readImages("train", count), validation: readImages("t10k", tests) };
 const { device, record } = await openExperiment("images", flags);
 for (const [run, differs] of runs) {
   const model = { layers, heads: 4, width, vocabulary: 257, context: pixels, sharedQK: true, ...differs };
-  const train = { batch, steps, evalEvery: Math.max(1, Math.round(steps / 10)), evalBatches: Math.ceil(1024 / batch) };
+  const train = { batch, steps, evalEvery: Math.max(1, Math.round(steps / 10)), evalBatches: Math.ceil(tests / batch) };
   for await (const { gpt, lossByPosition, isLast, ...measured } of training({ device, model, train, data })) {
     const bitsPerDim = measured.valLoss / Math.LN2;
-    record({ run, ...differs, images: basename(flags.images), context: pixels, batch, steps, ...measured, bitsPerDim });
+    record({ run, ...differs, layers, width, images: basename(flags.images), batch, steps, ...measured, bitsPerDim });
     console.log(
       `${run}, step ${measured.step}: ${bitsPerDim.toFixed(3)} bits a dimension, ${measured.stepMs.toFixed(1)} ms a step`,
     );

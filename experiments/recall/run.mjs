@@ -1,8 +1,10 @@
 // Where far context decides: small models learn to answer for facts planted up to T tokens back (./task.mjs), once for each kind of
-// attention; recorded is how many of their answers are right, by distance. They learn on short sequences first: in long ones there
-// is next to nothing to be had from attention that has found nothing yet. A stage ends early once nearly all answers are right.
+// attention; recorded is how many of their answers are right, by distance. All go to one school, of short sequences in which the
+// heads that may see far are dense: in long sequences there is next to nothing to be had from attention that has found nothing yet,
+// and in short ones hashing shows next to nothing. Then each goes on to longer sequences with attention of its own.
+// A stage ends early once nearly all answers are right.
 // Usage, in a built checkout or a packed folder:
-//   node experiments/recall/run.mjs [--device cuda] [--contexts 64,256,1024,4096,16384,65536] [--steps 1500] [--layers 2] [RUN ...]
+//   node experiments/recall/run.mjs [--device cuda] [--school 64,256] [--contexts 1024,4096,16384,65536] [--steps 3000] [RUN ...]
 import { chosenRuns, newParameters, openExperiment, training } from "../training.mjs";
 import { recallTask, vocabulary } from "./task.mjs";
 
@@ -10,7 +12,7 @@ import { recallTask, vocabulary } from "./task.mjs";
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
   flags: {
-    ...{ contexts: "64,256,1024,4096,16384,65536", facts: "64", steps: "1500", tokens: "32768", tests: "8" },
+    ...{ school: "64,256", contexts: "1024,4096,16384,65536", facts: "48", steps: "3000", tokens: "32768", tests: "8" },
     ...{ layers: "2", width: "256", window: "64", lr: "2e-3" },
   },
   runs: {
@@ -23,63 +25,59 @@ const { flags, runs } = chosenRuns({
     "4 buckets": { far: "hash(4, balanced=true)" },
   },
 });
-const contexts = flags.contexts.split(",").map(Number);
+const [school, contexts] = [flags.school, flags.contexts].map((list) => list.split(",").map(Number));
 const [mostFacts, steps, tokens, leastTests] = ["facts", "steps", "tokens", "tests"].map((name) => +flags[name]);
 const [layers, width, window, lr] = ["layers", "width", "window", "lr"].map((name) => +flags[name]);
 const enough = 0.98;
 
 const { device, record } = await openExperiment("recall", flags);
-for (const [run, { far, ...others }] of runs) {
-  // The fourth head sees one token back: a short convolution, which tells a value which key stands before it.
-  const attention = `window(2):1 window(${window}):1 ${far ?? `window(${window})`}:2`;
-  const differs = { attention, ...others };
-  const context = Math.max(...contexts);
-  const model = { layers, heads: 4, width, vocabulary, context, positions: "rope-windows", ...differs };
-  const parameters = newParameters(device, model);
-  for (const [stage, T] of contexts.entries()) {
-    const batch = Math.max(1, Math.round(tokens / T));
-    const task = { T, facts: Math.min(mostFacts, Math.floor(T / 10)), batch, tests: Math.ceil(leastTests / batch) };
-    const count = task.tests * batch;
-    const data = {
-      train: recallTask({ ...task, seed: 1, count }),
-      validation: recallTask({ ...task, seed: 2, count }),
-    };
-    const isShortest = stage === 0;
-    const train = {
-      ...{ context: T, batch, steps: isShortest ? steps : Math.ceil(steps / 5), evalBatches: task.tests },
-      // Later stages begin where the first one ends.
-      ...{ schedule: isShortest ? "constant" : "linear", lr: isShortest ? lr : lr / 2, warmupShare: 0.05 },
-      evalEvery: Math.max(1, Math.round(steps / 30)),
-    };
-    for await (const measured of training({ device, model, train, data, parameters })) {
-      const { gpt, isLast, lossByPosition, ...facts } = measured;
-      const { accuracy, byDistance } = await answers(gpt, data.validation, task);
-      const isDone = isLast || accuracy >= enough;
-      record({
-        run,
-        ...differs,
-        layers,
-        width,
-        context: T,
-        facts: task.facts,
-        batch,
-        ...facts,
-        isDone,
-        accuracy,
-        byDistance,
-      });
-      if (!isDone) continue;
-      const shares = byDistance.map(([end, share]) => `${end}: ${share.toFixed(2)}`).join(" ");
-      const percent = `${(100 * accuracy).toFixed(1)} % right`;
-      console.log(
-        `${run}, T ${T}, step ${facts.step}: ${percent}, ${facts.stepMs.toFixed(1)} ms a step, by distance ${shares}`,
-      );
-      break;
-    }
+/** Parameters after school, by whether keys are shared. */
+const schooled = new Map();
+for (const [run, { far, sharedQK = false, ...others }] of runs) {
+  if (!schooled.has(sharedQK)) {
+    const model = modelOf("dense", { sharedQK });
+    const parameters = newParameters(device, model);
+    for (const T of school) await learn(`school for ${run}`, { model, parameters, T, most: steps, rate: lr });
+    schooled.set(sharedQK, parameters);
   }
+  const model = modelOf(far ?? `window(${window})`, { sharedQK, ...others });
+  const parameters = newParameters(device, model);
+  parameters.copyFrom(schooled.get(sharedQK));
+  for (const T of contexts) await learn(run, { model, parameters, T, most: Math.ceil(steps / 5), rate: lr / 2 });
   parameters.dispose();
 }
+for (const parameters of schooled.values()) parameters.dispose();
 device.dispose();
+
+/** A fourth head sees one token back: a short convolution, which tells a value which key stands before it. */
+function modelOf(far, others) {
+  const attention = `window(2):1 window(${window}):1 ${far}:2`;
+  const context = Math.max(...school, ...contexts);
+  return { layers, heads: 4, width, vocabulary, context, positions: "rope-windows", attention, ...others };
+}
+
+/** One stage: at most so many steps on sequences of T tokens. */
+async function learn(run, { model, parameters, T, most, rate }) {
+  const batch = Math.max(1, Math.round(tokens / T));
+  const task = { T, facts: Math.min(mostFacts, Math.floor(T / 10)), batch, tests: Math.ceil(leastTests / batch) };
+  const count = task.tests * batch;
+  const data = { train: recallTask({ ...task, seed: 1, count }), validation: recallTask({ ...task, seed: 2, count }) };
+  const evalEvery = Math.max(1, Math.round(steps / 30));
+  const train = { context: T, batch, steps: most, lr: rate, schedule: "constant", evalEvery, evalBatches: task.tests };
+  for await (const measured of training({ device, model, train, data, parameters })) {
+    const { gpt, isLast, lossByPosition, ...others } = measured;
+    const { accuracy, byDistance } = await answers(gpt, data.validation, task);
+    const isDone = isLast || accuracy >= enough;
+    const { attention, rotations, sharedQK } = model;
+    const which = { run, attention, rotations, sharedQK, layers, width, context: T, facts: task.facts, batch };
+    record({ ...which, ...others, isDone, accuracy, byDistance });
+    if (!isDone) continue;
+    const percent = `${(100 * accuracy).toFixed(1)} % right`;
+    const shares = byDistance.map(([end, share]) => `${end}: ${share.toFixed(2)}`).join(" ");
+    console.log(`${run}, T ${T}, step ${others.step}: ${percent}, ${others.stepMs.toFixed(1)} ms a step; ${shares}`);
+    break;
+  }
+}
 
 /**
  * The share of the test's questions whose answer is the likeliest token.

@@ -6,7 +6,7 @@
 import { deriveSeed, threefry2x32, uniformAt } from "../../dist/rng.js";
 
 /** Tokens by kind: keys from 0 on, then values, then those of no meaning. */
-export const kinds = { keys: 128, values: 64, noise: 64 };
+export const kinds = { keys: 64, values: 16, noise: 16 };
 export const vocabulary = kinds.keys + kinds.values + kinds.noise;
 
 /** Second key words of the draws of a sequence. */
