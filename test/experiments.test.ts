@@ -45,8 +45,8 @@ describe("recallTask", () => {
       expect(wanted.filter((target) => target !== -1).length).toBe(20);
       for (const { at, answer, distance } of asked) {
         expect(wanted[at]).toBe(answer);
-        expect(row.indexOf(row[at]!)).toBe(at - distance - 1);
-        expect(row[at - distance]).toBe(answer);
+        expect(row.indexOf(row[at]!)).toBe(at - distance);
+        expect(row[at - distance - 1]).toBe(answer);
       }
     }
   });

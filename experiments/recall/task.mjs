@@ -1,8 +1,12 @@
-// The task: facts, a key and its value beside each other, planted in a long text of no meaning; at the end every fact is asked for
-// by its key, in an order of its own (multi-query associative recall, arXiv 2312.04927). Only the answers are learned.
+// The task: facts, a value and its key after it, planted in a long text of no meaning; at the end every fact is asked for by its
+// key, in an order of its own (after multi-query associative recall, arXiv 2312.04927). Only the answers are learned, and they never
+// stand in the questions: else a model takes what was not answered yet for the answer, and goes no further.
 //
-//     . . K3 V3 . . . K1 V1 . . . . K2 V2 . . .   K1 V1 K2 V2 K3 V3
-//                                                 V1    V2    V3     targets
+//     . . V3 K3 . . . V1 K1 . . . . V2 K2 . . .   K1 . K2 . K3 .
+//                                                 V1   V2   V3     targets
+//
+// The value stands first because a key then looks for itself, and what it finds need know only the token before it. The other way
+// round both have to be learned at once, which small models do not in thousands of steps.
 import { deriveSeed, threefry2x32, uniformAt } from "../../dist/rng.js";
 
 /** Tokens by kind: keys from 0 on, then values, then those of no meaning. */
@@ -46,7 +50,7 @@ export function recallTask({ T, facts, seed, count }) {
 /**
  * One sequence. Distances of the facts from the end of the text are spread evenly on a logarithmic scale.
  * @returns {tokens, targets, questions: {at, answer, distance}[]}: the place of a question, and how many tokens before it the fact's
- *   value stands
+ *   key stands
  */
 function drawSequence({ T, facts, seed }) {
   let drawn = 0;
@@ -73,8 +77,8 @@ function drawSequence({ T, facts, seed }) {
     while (isTaken[at] || isTaken[at + 1]);
     isTaken.fill(1, at, at + 2);
     const [key, value, question] = [keyOf[fact], keys + below(values), textEnd + 2 * turn];
-    tokens.set([key, value], at);
-    tokens.set([key, value], question);
+    tokens.set([value, key], at);
+    tokens[question] = key;
     targets[question] = value;
     return { at: question, answer: value, distance: question - at - 1 };
   });
