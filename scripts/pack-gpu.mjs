@@ -49,7 +49,16 @@ const onnxPackages = ["onnxruntime-node", "onnxruntime-common"];
 
 /** What lies in the folder as it is; bench/ for the runs beside PyTorch. */
 const plain = [
-  ...["dist", "examples", "experiments", "bench/profile_step.mjs", "bench/cuda", "bench/peers"],
+  ...[
+    "dist",
+    "examples",
+    "experiments",
+    "bench/profile_step.mjs",
+    "bench/same_losses.mjs",
+    "bench/cuda",
+    "bench/webgpu",
+    "bench/peers",
+  ],
   ...["package.json", "LICENSE"],
 ];
 

@@ -12,8 +12,8 @@ echo "== times"
 beside attention --lengths 16k $paper --out "$out/attention.jsonl"
 beside attention --lengths 8k,32k --steps torch,ours --out "$out/attention.jsonl"
 beside attention --lengths 16k --head-dimension 128 --heads 24 --steps torch,ours --patterns 'dense,hash(16),hash(64),drop(0.8)' --out "$out/attention.jsonl"
-scfa bench attention --device cuda --no-peer --batch 4 --heads 48 --lengths 16k --patterns 'window(256):24 hash(16):24' --json-out "$out/mixed.jsonl"
-scfa bench attention --device cuda --no-peer --batch 4 --heads 24 --lengths 16k --patterns 'window(256),hash(16)' --json-out "$out/mixed.jsonl"
+scfa bench attention --device cuda --peer none --batch 4 --heads 48 --lengths 16k --patterns 'window(256):24 hash(16):24' --json-out "$out/mixed.jsonl"
+scfa bench attention --device cuda --peer none --batch 4 --heads 24 --lengths 16k --patterns 'window(256),hash(16)' --json-out "$out/mixed.jsonl"
 beside train --lengths 8k,16k,32k,64k --rounds 9 --out "$out/train.jsonl"
 for T in 16384 32768 65536; do
   node bench/profile_step.mjs 'hash(16)' "$T" $((T > 32768 ? T : 32768)) > "$out/profile_$T.log" 2>&1
