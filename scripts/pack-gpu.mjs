@@ -49,17 +49,8 @@ const onnxPackages = ["onnxruntime-node", "onnxruntime-common"];
 
 /** What lies in the folder as it is; bench/ for the runs beside PyTorch. */
 const plain = [
-  ...[
-    "dist",
-    "examples",
-    "experiments",
-    "bench/profile_step.mjs",
-    "bench/same_losses.mjs",
-    "bench/cuda",
-    "bench/webgpu",
-    "bench/peers",
-  ],
-  ...["package.json", "LICENSE"],
+  ...["dist", "examples", "experiments", "package.json", "LICENSE"],
+  ...["profile_step.mjs", "same_losses.mjs", "cuda", "webgpu", "peers"].map((name) => `bench/${name}`),
 ];
 
 /** Debian's packages of Vulkan's loader, and of the dispatch that NVIDIA's driver for Vulkan loads. */
