@@ -60,8 +60,8 @@ const matrixShares: Record<AttentionKernel, readonly MatrixShare[]> = {
   attention_backward_keys: [{ BLOCKS: 1, TILES: 2, AREAS: 2, mostD: 128 }],
 };
 const matrixUses: Record<AttentionKernel, readonly string[]> = {
-  attention_forward: ["attention_matrices", "attention_walked_keys"],
-  attention_backward_queries: ["attention_matrices", "attention_walked_keys"],
+  attention_forward: ["attention_matrices", "attention_own_queries"],
+  attention_backward_queries: ["attention_matrices", "attention_own_queries"],
   attention_backward_keys: ["attention_matrices"],
 };
 const side = 16;

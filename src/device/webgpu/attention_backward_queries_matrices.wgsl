@@ -6,14 +6,9 @@
 // Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale, scale_log2 (scale * log2 e), tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first; a workgroup owns a tile of queries: no atomics.
 // Set by the launcher: what attention_matrices says (BLOCKS, TILES and AREAS 1), ACCUMULATES (dq is added into).
-// Uses:    attention_matrices, attention_walked_keys.
+// Uses:    attention_matrices, attention_own_queries.
 // Numerics: products of f16 summed in f32, ds rounded to f16; what is masked weighs 0 exactly.
 // Follows FlashAttention-2 (arXiv 2307.08691), algorithm 2, with dq in a kernel of its own.
-var<workgroup> rows: array<u32, TILE>;
-var<workgroup> bounds: array<vec2<u32>, TILE>;
-/** First and last key of the tile, and between which all its queries see all. */
-var<workgroup> walk: vec4<u32>;
-
 fn q_piece(b: u32, h: u32, row: u32, piece: u32) -> vec4<u32> {
   if (row == NO_ROW || 8u * piece >= args.D) { return vec4<u32>(); }
   return load_q(row_q(b, row, h) + piece);
@@ -41,25 +36,7 @@ fn attention_backward_queries_matrices(
   let at = Place(subgroup, lane);
 
   // Queries and gradients: their rows, their bounds, and the keys of the tile.
-  if (thread < TILE) {
-    let n = n0 + thread;
-    var row = NO_ROW;
-    var seen = vec2<u32>();
-    if (n < args.Tq) {
-      row = n;
-      if (HAS_Q_ROWS) { row = u32(load_q_rows(row_q_rows(b, h) + n)); }
-      seen = vec2(u32(load_lo(row_lo(b, h) + n)), u32(load_hi(row_hi(b, h) + n)));
-    }
-    rows[thread] = row;
-    bounds[thread] = seen;
-  }
-  if (thread == 0u) {
-    let last = min(n0 + TILE, args.Tq) - 1u;
-    let lo = vec2(u32(load_lo(row_lo(b, h) + n0)), u32(load_lo(row_lo(b, h) + last)));
-    let hi = vec2(u32(load_hi(row_hi(b, h) + n0)), u32(load_hi(row_hi(b, h) + last)));
-    walk = vec4(lo.x, hi.y, lo.y, hi.x);
-  }
-  let walked = workgroupUniformLoad(&walk);
+  let walked = meet_queries(b, h, n0, thread);
   for (var i = lane; i < SIDE * PIECES; i += LANES) {
     let row = rows[subgroup * OWN + i / PIECES];
     scores[subgroup * AREA + i / PIECES * ROW + i % PIECES] = q_piece(b, h, row, i % PIECES);

@@ -4,7 +4,7 @@
 // Numbers: heads (B * H), H, Hk, Tq, Tk, D, scale_log2 (scale * log2 e), minus_infinity, tiles (ceil(Tq / TILE)).
 // Grid:    heads * tiles workgroups, the last tiles first: they see the most keys. A workgroup owns a tile of queries.
 // Set by the launcher: what attention_matrices says (TILES 1 or 2, AREAS BLOCKS), MERGES.
-// Uses:    attention_matrices, attention_walked_keys, attention_share.
+// Uses:    attention_matrices, attention_own_queries, attention_share.
 // Numerics: products of f16 summed in f32, weights rounded to f16. Sums cannot be scaled where they are, and seldom need
 //          to be: a row's weights are relative to the largest score when its sums were last scaled, and until one would
 //          exceed 2^GROWTH they stay. What is masked weighs 0, so that a row which sees nothing gives o = 0,
@@ -19,10 +19,6 @@ const GROWTH = 8.0;
 const K = 0u;
 const V = TILES - 1u;
 
-var<workgroup> rows: array<u32, TILE>;
-var<workgroup> bounds: array<vec2<u32>, TILE>;
-/** First and last key of the tile, and between which all its queries see all. */
-var<workgroup> walk: vec4<u32>;
 /** Whether some row's weights would grow too large. */
 var<workgroup> grows: atomic<u32>;
 
@@ -50,25 +46,7 @@ fn attention_forward_matrices(
   let scale = max(abs(args.scale_log2), SMALLEST);
 
   // Queries: their rows, their bounds, and the keys of the tile.
-  if (thread < TILE) {
-    let n = n0 + thread;
-    var row = NO_ROW;
-    var seen = vec2<u32>();
-    if (n < args.Tq) {
-      row = n;
-      if (HAS_Q_ROWS) { row = u32(load_q_rows(row_q_rows(b, h) + n)); }
-      seen = vec2(u32(load_lo(row_lo(b, h) + n)), u32(load_hi(row_hi(b, h) + n)));
-    }
-    rows[thread] = row;
-    bounds[thread] = seen;
-  }
-  if (thread == 0u) {
-    let last = min(n0 + TILE, args.Tq) - 1u;
-    let lo = vec2(u32(load_lo(row_lo(b, h) + n0)), u32(load_lo(row_lo(b, h) + last)));
-    let hi = vec2(u32(load_hi(row_hi(b, h) + n0)), u32(load_hi(row_hi(b, h) + last)));
-    walk = vec4(lo.x, hi.y, lo.y, hi.x);
-  }
-  let keys = workgroupUniformLoad(&walk);
+  let keys = meet_queries(b, h, n0, thread);
   var own: array<OwnRows, BLOCKS>;
   for (var block = 0u; block < BLOCKS; block++) {  // unrolled
     if (block > 0u) { workgroupBarrier(); }  // guards the areas: the last block has been read
