@@ -58,6 +58,24 @@ describe.skipIf(!chromiumPath)("the playground", () => {
     await page.close();
   }, 120_000);
 
+  test("Explore follows every pattern's own sliders", async () => {
+    const T = 128;
+    const page = await site.page("explore");
+    await slideTo(page, "Sequence", `${T} tokens`);
+    await slideTo(page, "Tiles", "8 × 8");
+    for (const [name, { label, numbers: offered }] of Object.entries(catalogue)) {
+      await page.getByLabel("Pattern", { exact: true }).selectOption(label);
+      const numbers = usualNumbers(name as PatternName);
+      for (const { key, label, values, format = String } of offered) {
+        numbers[key] = values(T).find((value) => value > numbers[key]!)!;
+        await slideTo(page, label, format(numbers[key]));
+        const { visiblePairs } = await planChoice(device, { name: name as PatternName, numbers, T, tile: 8, seed: 1 });
+        await page.getByText(`${visiblePairs.toLocaleString("en")} of dense attention's`).waitFor();
+      }
+    }
+    await page.close();
+  }, 120_000);
+
   test("Explore draws exactly the visible pairs, and says what a query sees", async () => {
     const page = await site.page("explore");
     await slideTo(page, "Sequence", "64 tokens");
@@ -303,6 +321,8 @@ describe.skipIf(!chromiumPath)("the playground", () => {
     expect(await page.evaluate(() => document.documentElement.dataset["theme"])).toBe("dark");
     await page.reload();
     expect(await page.evaluate(() => getComputedStyle(document.body).colorScheme)).toBe("dark");
+    await page.getByText("Light", { exact: true }).click();
+    expect(await page.evaluate(() => getComputedStyle(document.body).colorScheme)).toBe("light");
     await page.getByRole("radio", { name: "Auto" }).check({ force: true });
     await page.getByLabel("Heads").focus();
     await page.keyboard.press("ArrowRight");
