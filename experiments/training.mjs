@@ -12,12 +12,12 @@ import { evaluate, learningRate, scheduleOf, trainSchema } from "../dist/train/i
  * An experiment's flags and the runs that it is asked for; ends the process, saying what there is, where one is not known.
  * @param folder of the experiment; results go into its results.jsonl unless --out names another file
  * @param runs all runs by name
- * @param flags of its own: their defaults by name
+ * @param flags of its own: their defaults by name; where that is a number, so is the flag
  * @returns {flags, runs: [name, run][]}
  */
 export function chosenRuns({ folder, runs, flags: own = {} }) {
   const defaults = { device: "auto", out: join(folder, "results.jsonl"), ...own };
-  const options = Object.entries(defaults).map(([name, value]) => [name, { type: "string", default: value }]);
+  const options = Object.entries(defaults).map(([name, value]) => [name, { type: "string", default: `${value}` }]);
   const { values, positionals } = parseArgs({ allowPositionals: true, options: Object.fromEntries(options) });
   const unknown = positionals.filter((name) => !(name in runs));
   if (unknown.length > 0) {
@@ -25,6 +25,7 @@ export function chosenRuns({ folder, runs, flags: own = {} }) {
     process.exit(2);
   }
   const names = positionals.length > 0 ? positionals : Object.keys(runs);
+  for (const [name, value] of Object.entries(own)) if (typeof value === "number") values[name] = Number(values[name]);
   return { flags: values, runs: names.map((name) => [name, runs[name]]) };
 }
 

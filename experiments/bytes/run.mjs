@@ -9,7 +9,7 @@ import { chosenRuns, openExperiment, training } from "../training.mjs";
 
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
-  flags: { text: "enwik8", steps: "2000", context: "4096", tokens: "32768", layers: "6", width: "512" },
+  flags: { text: "enwik8", steps: 2000, context: 4096, tokens: 32768, layers: 6, width: 512 },
   runs: {
     dense: { attention: "dense" },
     "hash 16": { attention: "hash(16, diagonal=false)" },
@@ -19,7 +19,7 @@ const { flags, runs } = chosenRuns({
     window: { attention: "window(128)" },
   },
 });
-const [steps, context, tokens, layers, width] = ["steps", "context", "tokens", "layers", "width"].map((f) => +flags[f]);
+const { steps, context, tokens, layers, width } = flags;
 const batch = Math.max(1, Math.round(tokens / context));
 const bytes = readFileSync(flags.text);
 const data = { train: part(0, 0.9), validation: part(0.9, 0.95) };

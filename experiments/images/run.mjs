@@ -13,12 +13,12 @@ const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
   flags: {
     images: "fashion-mnist",
-    steps: "2000",
-    batch: "32",
-    layers: "6",
-    width: "256",
-    count: "60000",
-    tests: "1024",
+    steps: 2000,
+    batch: 32,
+    layers: 6,
+    width: 256,
+    count: 60000,
+    tests: 1024,
   },
   runs: {
     dense: { attention: "dense" },
@@ -29,8 +29,7 @@ const { flags, runs } = chosenRuns({
     window: { attention: "window(64)" },
   },
 });
-const [steps, batch, layers, width] = ["steps", "batch", "layers", "width"].map((name) => +flags[name]);
-const [count, tests] = [+flags.count, +flags.tests];
+const { steps, batch, layers, width, count, tests } = flags;
 const pixels = 28 * 28;
 /** Stands before the first pixel. */
 const begin = 256;

@@ -10,7 +10,7 @@ import { chosenRuns, openExperiment, training } from "../training.mjs";
 /** What differs from the paper's model, in which keys are the normalised queries and positions are learned. */
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
-  flags: { data: "data", steps: "2000", context: "8192", tokens: "32768", layers: "12", width: "768" },
+  flags: { data: "data", steps: 2000, context: 8192, tokens: 32768, layers: 12, width: 768 },
   runs: {
     dense: { attention: "dense" },
     "hash 16": { attention: "hash(16, diagonal=false)" },
@@ -33,7 +33,7 @@ const { flags, runs } = chosenRuns({
     "drop 70%": { attention: "drop(0.7)" },
   },
 });
-const [steps, context, tokens, layers, width] = ["steps", "context", "tokens", "layers", "width"].map((f) => +flags[f]);
+const { steps, context, tokens, layers, width } = flags;
 const batch = Math.max(1, Math.round(tokens / context));
 
 const { device, record } = await openExperiment("language", flags);

@@ -8,16 +8,14 @@ import { chosenRuns, openExperiment, training } from "../training.mjs";
 
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
-  flags: { data: "data", seconds: "250", context: "65536", layers: "12", width: "768", every: "100" },
+  flags: { data: "data", seconds: 250, context: 65536, layers: 12, width: 768, every: 100 },
   runs: {
     "window + hash": { attention: "window(256):6 hash(16, balanced=true):6" },
     "window + dense": { attention: "window(256):6 dense:6" },
     window: { attention: "window(256)" },
   },
 });
-const [seconds, context, layers, width, evalEvery] = ["seconds", "context", "layers", "width", "every"].map(
-  (f) => +flags[f],
-);
+const { seconds, context, layers, width, every: evalEvery } = flags;
 
 /** The passage: how much of it is given as a cue where it comes again, and how much is to be found. */
 const passage = { cue: 16, found: 48 };

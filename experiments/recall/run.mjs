@@ -12,8 +12,8 @@ import { recallTask, vocabulary } from "./task.mjs";
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
   flags: {
-    ...{ school: "64,256", contexts: "1024,4096,16384,65536", facts: "48", steps: "3000", tokens: "32768", tests: "8" },
-    ...{ layers: "2", width: "256", window: "64", lr: "2e-3" },
+    ...{ school: "64,256", contexts: "1024,4096,16384,65536", facts: 48, steps: 3000, tokens: 32768, tests: 8 },
+    ...{ layers: 2, width: 256, window: 64, lr: 2e-3 },
   },
   runs: {
     window: { far: null },
@@ -26,8 +26,7 @@ const { flags, runs } = chosenRuns({
   },
 });
 const [school, contexts] = [flags.school, flags.contexts].map((list) => list.split(",").map(Number));
-const [mostFacts, steps, tokens, leastTests] = ["facts", "steps", "tokens", "tests"].map((name) => +flags[name]);
-const [layers, width, window, lr] = ["layers", "width", "window", "lr"].map((name) => +flags[name]);
+const { facts: mostFacts, steps, tokens, tests: leastTests, layers, width, window, lr } = flags;
 const enough = 0.98;
 
 const { device, record } = await openExperiment("recall", flags);
