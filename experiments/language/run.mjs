@@ -7,30 +7,32 @@ import { openDataset } from "../../dist/data/index.js";
 import { modelPresets } from "../../dist/gpt/index.js";
 import { chosenRuns, openExperiment, training } from "../training.mjs";
 
+const hash16 = "hash(16, diagonal=false, balanced=true)";
 /** What differs from the paper's model, in which keys are the normalised queries and positions are learned. */
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
   flags: { data: "data", steps: 2000, context: 8192, tokens: 32768, layers: 12, width: 768 },
   runs: {
     dense: { attention: "dense" },
+    "hash 16 balanced": { attention: hash16 },
     "hash 16": { attention: "hash(16, diagonal=false)" },
-    "hash 16 balanced": { attention: "hash(16, diagonal=false, balanced=true)" },
     "window + hash": { attention: "window(256):6 hash(16, balanced=true):6" },
     "window + dense": { attention: "window(256):6 dense:6" },
     window: { attention: "window(256)" },
-    "window + hash fixed": { attention: "window(256):6 hash(16, balanced=true):6", rotations: "fixed" },
-    "window + hash layers": { attention: ["window(256)", "hash(16, balanced=true)"] },
-    union: { attention: "union(window(256), hash(16, balanced=true))" },
     "hash 8 balanced": { attention: "hash(8, diagonal=false, balanced=true)" },
     "hash 32 balanced": { attention: "hash(32, diagonal=false, balanced=true)" },
-    "hash 16 balanced fixed": {
-      attention: "hash(16, diagonal=false, balanced=true)",
-      rotations: "fixed",
-    },
-    "hash 16 own keys": { attention: "hash(16, balanced=true)", sharedQK: false },
     "drop 30%": { attention: "drop(0.3)" },
     "drop 50%": { attention: "drop(0.5)" },
     "drop 70%": { attention: "drop(0.7)" },
+    "window + hash layers": { attention: ["window(256)", "hash(16, balanced=true)"] },
+    union: { attention: "union(window(256), hash(16, balanced=true))" },
+    "window + hash fixed": { attention: "window(256):6 hash(16, balanced=true):6", rotations: "fixed" },
+    "hash 16 fixed": { attention: hash16, rotations: "fixed" },
+    "hash 16 diagonal": { attention: "hash(16, balanced=true)" },
+    "hash 16 own keys": { attention: "hash(16, balanced=true)", sharedQK: false },
+    "hash 16 RoPE": { attention: hash16, positions: "rope" },
+    "dense own keys": { attention: "dense", sharedQK: false },
+    "dense RoPE": { attention: "dense", positions: "rope" },
   },
 });
 const { steps, context, tokens, layers, width } = flags;

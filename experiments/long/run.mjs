@@ -11,6 +11,7 @@ const { flags, runs } = chosenRuns({
   flags: { data: "data", seconds: 250, context: 65536, layers: 12, width: 768, every: 100 },
   runs: {
     "window + hash": { attention: "window(256):6 hash(16, balanced=true):6" },
+    dense: { attention: "dense", positions: "rope" },
     "window + dense": { attention: "window(256):6 dense:6" },
     window: { attention: "window(256)" },
   },
