@@ -5,6 +5,10 @@ alias PackBits = vec4<u32>;
 const WIDTH = 4u;
 
 fn sum_of_pack(x: Pack) -> f32 { return (x.x + x.y) + (x.z + x.w); }
+/** Adds a pack's products, one after the other. */
+fn with_products_of_pack(sum: f32, x: Pack, y: Pack) -> f32 {
+  return fma(x.w, y.w, fma(x.z, y.z, fma(x.y, y.y, fma(x.x, y.x, sum))));
+}
 fn max_of_pack(x: Pack) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 fn part_of_pack(x: Pack, i: u32) -> f32 { return x[i]; }
 fn pack_of_quad(x: vec4<f32>, first: u32) -> Pack { return x; }
