@@ -86,6 +86,18 @@ describe("a figure", () => {
     ]);
   });
 
+  test("names the GPU where there was one, else the machine", async () => {
+    const withDevice = (device: string) =>
+      drawFigure(
+        source(
+          {},
+          lines.map((line) => ({ ...line, device })),
+        ),
+      );
+    expect(figureSvg(await withDevice("cuda (A GPU, 80 GiB, driver 1)"))).toContain(">cuda (A GPU) · 2026-01-02 ·");
+    expect(figureSvg(await withDevice("cpu (2 threads, SIMD)"))).toContain(">a machine · 2026-01-02 ·");
+  });
+
   test("nothing of lines or words becomes markup, in its file or in a page", async () => {
     const evil = `</style></svg><script>alert(1)</script><img src=x onerror="alert('2')">&`;
     const kinds = [{ is: evil, label: evil, color: "run1" }];

@@ -17,7 +17,7 @@ export function figureSvg({ title, says, panels, columns, origin }: Figure): str
     const y = marginPx + headPx + Math.floor(i / columns) * (panelHeightPx + gapPx);
     return html`<g transform="translate(${round(x)},${round(y)})">${trusted(svg)}</g>\n`;
   });
-  const measured = ["machine", "date"].flatMap((term) => origin.find((fact) => fact.term === term)?.values ?? []);
+  const measured = [...computers(origin), ...valuesOf(origin, "date")];
   return html`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" font-family="system-ui, -apple-system, Segoe UI, Roboto, sans-serif">
 <title>${title}</title>
 <desc>${says}</desc>
@@ -27,6 +27,17 @@ export function figureSvg({ title, says, panels, columns, origin }: Figure): str
 ${places}<text x="${marginPx + 3}" y="${height - marginPx}" font-size="11.5" fill="var(--muted)">${measured.join(" · ")}</text>
 </svg>
 `.text;
+}
+
+/** What computed: the GPUs, without their drivers' versions, or the machine where there was none. */
+function computers(origin: Figure["origin"]): readonly string[] {
+  const gpus = valuesOf(origin, "device").filter((device) => !device.startsWith("cpu"));
+  if (gpus.length === 0) return valuesOf(origin, "machine");
+  return [...new Set(gpus.map((device) => device.replace(/,[^)]*\)$/, ")")))];
+}
+
+function valuesOf(origin: Figure["origin"], term: string): readonly string[] {
+  return origin.find((fact) => fact.term === term)?.values ?? [];
 }
 
 const round = (px: number) => Math.round(px * 100) / 100;
