@@ -46,7 +46,23 @@ describe("recallTask", () => {
       for (const { at, answer, distance } of asked) {
         expect(wanted[at]).toBe(answer);
         expect(row.indexOf(row[at]!)).toBe(at - distance);
-        expect(row[at - distance - 1]).toBe(answer);
+        expect(row[at - distance + 1]).toBe(answer);
+      }
+    }
+  });
+
+  it("asks in a lesson wherever a key has stood before, and shows the same value there", async () => {
+    const lesson = recallTask({ T: 40, facts: 5, isLesson: true, seed: 5, count: 6 });
+    const { tokens, targets, questions } = await lesson.sequential({ B: 4, index: 0 });
+    for (const [b, asked] of questions.entries()) {
+      const row = [...tokens.subarray(b * 40, (b + 1) * 40)];
+      const again = row.flatMap((token, at) =>
+        at % 2 === 0 && row.lastIndexOf(token, at - 1) >= 0 && at > 0 ? [at] : [],
+      );
+      expect(asked.map(({ at }: { at: number }) => at)).toEqual(again);
+      for (const { at, answer, distance } of asked) {
+        expect([row[at - distance], row[at - distance + 1], row[at + 1]]).toEqual([row[at], answer, answer]);
+        expect(targets[b * 40 + at]).toBe(answer);
       }
     }
   });

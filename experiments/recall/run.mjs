@@ -1,19 +1,19 @@
 // Where far context decides: small models learn to answer for facts planted up to T tokens back (./task.mjs), once for each kind of
-// attention; recorded is how many of their answers are right, by distance. All go to one school, of short sequences in which the
-// heads that may see far are dense: in long sequences there is next to nothing to be had from attention that has found nothing yet,
-// and in short ones hashing shows next to nothing. Then each goes on to longer sequences with attention of its own.
+// attention; recorded is how many of their answers are right, by distance. All go to one school, in which the heads that may see far
+// are dense: lessons first, then short texts. In long ones there is next to nothing to be had from attention that has found nothing
+// yet, and in short ones hashing shows next to nothing. Then each goes on to longer texts with attention of its own.
 // A stage ends early once nearly all answers are right.
 // Usage, in a built checkout or a packed folder:
 //   node experiments/recall/run.mjs [--device cuda] [--school 64,256] [--contexts 1024,4096,16384,65536] [--steps 3000] [RUN ...]
 import { chosenRuns, newParameters, openExperiment, training } from "../training.mjs";
 import { recallTask, vocabulary } from "./task.mjs";
 
-/** What the two heads of each layer that may see far see; null for no more than the window that a third head has. */
+/** What the head of each layer that may see far sees; null for no more than a window. */
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
   flags: {
     ...{ school: "64,256", contexts: "1024,4096,16384,65536", facts: 48, steps: 3000, tokens: 32768, tests: 8 },
-    ...{ layers: 2, width: 256, window: 64, lr: 2e-3 },
+    ...{ layers: 2, width: 128, window: 64, lr: 5e-4 },
   },
   runs: {
     window: { far: null },
@@ -28,6 +28,11 @@ const { flags, runs } = chosenRuns({
 const [school, contexts] = [flags.school, flags.contexts].map((list) => list.split(",").map(Number));
 const { facts: mostFacts, steps, tokens, tests: leastTests, layers, width, window, lr } = flags;
 const enough = 0.98;
+/** Of what school begins with: tokens, and facts among them. */
+const lessons = [
+  [32, 4],
+  [64, 8],
+];
 
 const { device, record } = await openExperiment("recall", flags);
 /** Parameters after school, by whether keys are shared. */
@@ -36,39 +41,59 @@ for (const [run, { far, sharedQK = false, ...others }] of runs) {
   if (!schooled.has(sharedQK)) {
     const model = modelOf("dense", { sharedQK });
     const parameters = newParameters(device, model);
-    for (const T of school) await learn(`school for ${run}`, { model, parameters, T, most: steps, rate: lr });
+    const stages = [
+      ...lessons.map(([T, facts]) => ({ T, facts, isLesson: true })),
+      ...school.map((T) => ({ T, facts: factsOf(T) })),
+    ];
+    for (const stage of stages)
+      await learn(`school for ${run}`, { model, parameters, ...stage, most: steps, rate: lr });
     schooled.set(sharedQK, parameters);
   }
   const model = modelOf(far ?? `window(${window})`, { sharedQK, ...others });
   const parameters = newParameters(device, model);
   parameters.copyFrom(schooled.get(sharedQK));
-  for (const T of contexts) await learn(run, { model, parameters, T, most: Math.ceil(steps / 5), rate: lr / 2 });
+  for (const T of contexts) {
+    await learn(run, { model, parameters, T, facts: factsOf(T), most: Math.ceil(steps / 5), rate: lr / 2 });
+  }
   parameters.dispose();
 }
 for (const parameters of schooled.values()) parameters.dispose();
 device.dispose();
 
-/** A fourth head sees one token back: a short convolution, which tells a value which key stands before it. */
+/** The other head sees one token back: a short convolution, which tells a value which key stands before it. */
 function modelOf(far, others) {
-  const attention = `window(2):1 window(${window}):1 ${far}:2`;
+  const attention = `window(2):1 ${far}:1`;
   const context = Math.max(...school, ...contexts);
-  return { layers, heads: 4, width, vocabulary, context, positions: "rope-windows", attention, ...others };
+  return { layers, heads: 2, width, vocabulary, context, positions: "rope-windows", attention, ...others };
+}
+
+function factsOf(T) {
+  return Math.min(mostFacts, Math.floor(T / 10));
 }
 
 /** One stage: at most so many steps on sequences of T tokens. */
-async function learn(run, { model, parameters, T, most, rate }) {
+async function learn(run, { model, parameters, T, facts, isLesson = false, most, rate }) {
   const batch = Math.max(1, Math.round(tokens / T));
-  const task = { T, facts: Math.min(mostFacts, Math.floor(T / 10)), batch, tests: Math.ceil(leastTests / batch) };
+  const task = { T, facts, isLesson, batch, tests: Math.ceil(leastTests / batch) };
   const count = task.tests * batch;
   const data = { train: recallTask({ ...task, seed: 1, count }), validation: recallTask({ ...task, seed: 2, count }) };
   const evalEvery = Math.max(1, Math.round(steps / 30));
-  const train = { context: T, batch, steps: most, lr: rate, schedule: "constant", evalEvery, evalBatches: task.tests };
+  const train = {
+    context: T,
+    batch,
+    steps: most,
+    lr: rate,
+    schedule: "constant",
+    warmupShare: 0.1,
+    evalEvery,
+    evalBatches: task.tests,
+  };
   for await (const measured of training({ device, model, train, data, parameters })) {
     const { gpt, isLast, lossByPosition, ...others } = measured;
     const { accuracy, byDistance } = await answers(gpt, data.validation, task);
     const isDone = isLast || accuracy >= enough;
     const { attention, rotations, sharedQK } = model;
-    const which = { run, attention, rotations, sharedQK, layers, width, context: T, facts: task.facts, batch };
+    const which = { run, attention, rotations, sharedQK, layers, width, context: T, facts, isLesson, batch };
     record({ ...which, ...others, isDone, accuracy, byDistance });
     if (!isDone) continue;
     const percent = `${(100 * accuracy).toFixed(1)} % right`;
@@ -82,15 +107,15 @@ async function learn(run, { model, parameters, T, most, rate }) {
  * The share of the test's questions whose answer is the likeliest token.
  * @returns {accuracy, byDistance}: of all, and [end, share, questions][] of distances above the end before and up to this one
  */
-async function answers(gpt, source, { T, facts, batch, tests }) {
+async function answers(gpt, source, { T, batch, tests }) {
   const bins = new Map();
   const all = { right: 0, count: 0 };
   for (let index = 0; index < tests; index++) {
     const asked = await source.sequential({ B: batch, index });
     await gpt.evaluate(asked, { draw: { seed: 3, index } });
-    const first = T - 2 * facts;
     for (const [b, questions] of asked.questions.entries()) {
-      const logits = await gpt.logits({ first: b * T + first, count: 2 * facts });
+      const first = Math.min(...questions.map(({ at }) => at));
+      const logits = await gpt.logits({ first: b * T + first, count: T - first });
       for (const { at, answer, distance } of questions) {
         const own = logits.subarray((at - first) * vocabulary, (at - first + 1) * vocabulary);
         const end = 2 ** Math.ceil(Math.log2(distance));

@@ -1,12 +1,15 @@
-// The task: facts, a value and its key after it, planted in a long text of no meaning; at the end every fact is asked for by its
+// The task: facts, a key and its value after it, planted in a long text of no meaning; at the end every fact is asked for by its
 // key, in an order of its own (after multi-query associative recall, arXiv 2312.04927). Only the answers are learned, and they never
 // stand in the questions: else a model takes what was not answered yet for the answer, and goes no further.
 //
-//     . . V3 K3 . . . V1 K1 . . . . V2 K2 . . .   K1 . K2 . K3 .
+//     . . K3 V3 . . . K1 V1 . . . . K2 V2 . . .   K1 . K2 . K3 .
 //                                                 V1   V2   V3     targets
 //
-// The value stands first because a key then looks for itself, and what it finds need know only the token before it. The other way
-// round both have to be learned at once, which small models do not in thousands of steps.
+// A lesson is the same with nothing between: facts of a few keys again and again, each asked for wherever it has stood before. It asks
+// several times as often, without which small models learn which values there are, and no more.
+//
+//     K2 V2 K1 V1 K2 V2 K3 V3 K1 V1
+//                 V2          V1                                   targets
 import { deriveSeed, threefry2x32, uniformAt } from "../../dist/rng.js";
 
 /** Tokens by kind: keys from 0 on, then values, then those of no meaning. */
@@ -21,18 +24,21 @@ const nearest = 8;
 const testStep = 0xffffffff;
 
 /**
- * A source of sequences, as src/train/data.ts asks for; a batch has its questions beside its tokens, by rows, as `drawSequence`
- * returns them.
+ * A source of sequences, as src/train/data.ts asks for; a batch has its questions beside its tokens, by rows: {at, answer, distance}
+ * are the place of a question, and how many tokens before it the fact's key stands.
  * @param T tokens of a sequence
- * @param facts in a sequence; T is at least ten for each
+ * @param facts in a sequence; T is at least ten for each, or four in a lesson
+ * @param isLesson whether there is nothing between
  * @param seed what all is drawn from
  * @param count sequences to test on; there is no end of those to train on
  */
-export function recallTask({ T, facts, seed, count }) {
-  if (T < 10 * facts)
-    throw new Error(`recallTask: T must be at least ten times the facts, got T=${T}, facts=${facts}.`);
+export function recallTask({ T, facts, isLesson = false, seed, count }) {
+  const leastEach = isLesson ? 4 : 10;
+  if (T < leastEach * facts)
+    throw new Error(`recallTask: T must be at least ${leastEach} for each fact, got T=${T}, facts=${facts}.`);
+  const drawRow = isLesson ? drawLesson : drawText;
   const batch = (rows, step) => {
-    const drawn = rows.map((row) => drawSequence({ T, facts, seed: deriveSeed(seed, step, row) }));
+    const drawn = rows.map((row) => drawRow({ T, facts, seed: deriveSeed(seed, step, row) }));
     const joined = (name) =>
       Int32Array.from({ length: drawn.length * T }, (_, n) => drawn[Math.floor(n / T)][name][n % T]);
     return { tokens: joined("tokens"), targets: joined("targets"), questions: drawn.map(({ questions }) => questions) };
@@ -47,14 +53,53 @@ export function recallTask({ T, facts, seed, count }) {
   };
 }
 
-/**
- * One sequence. Distances of the facts from the end of the text are spread evenly on a logarithmic scale.
- * @returns {tokens, targets, questions: {at, answer, distance}[]}: the place of a question, and how many tokens before it the fact's
- *   key stands
- */
-function drawSequence({ T, facts, seed }) {
+/** Distances of the facts from the end of the text are spread evenly on a logarithmic scale. */
+function drawText({ T, facts, seed }) {
+  const { below, choose, uniform } = drawsOf(seed);
+  const textEnd = T - 2 * facts;
+  const tokens = noise(T, seed);
+  const targets = new Int32Array(T).fill(-1);
+  const keyOf = choose(facts, kinds.keys);
+  const turnOf = choose(facts, facts);
+  const isTaken = new Uint8Array(textEnd);
+  const questions = turnOf.map((turn, fact) => {
+    let at;
+    do at = textEnd - Math.ceil(nearest * (textEnd / nearest) ** uniform());
+    while (isTaken[at] || isTaken[at + 1]);
+    isTaken.fill(1, at, at + 2);
+    const [key, answer, question] = [keyOf[fact], kinds.keys + below(kinds.values), textEnd + 2 * turn];
+    tokens.set([key, answer], at);
+    tokens[question] = key;
+    targets[question] = answer;
+    return { at: question, answer, distance: question - at };
+  });
+  return { tokens, targets, questions };
+}
+
+function drawLesson({ T, facts, seed }) {
+  const { below, choose } = drawsOf(seed);
+  const tokens = new Int32Array(T);
+  const targets = new Int32Array(T).fill(-1);
+  const keyOf = choose(facts, kinds.keys);
+  const valueOf = keyOf.map(() => kinds.keys + below(kinds.values));
+  const lastAt = new Map();
+  const questions = [];
+  for (let at = 0; at + 1 < T; at += 2) {
+    const fact = below(facts);
+    tokens.set([keyOf[fact], valueOf[fact]], at);
+    if (lastAt.has(fact)) {
+      targets[at] = valueOf[fact];
+      questions.push({ at, answer: valueOf[fact], distance: at - lastAt.get(fact) });
+    }
+    lastAt.set(fact, at);
+  }
+  return { tokens, targets, questions };
+}
+
+function drawsOf(seed) {
   let drawn = 0;
-  const below = (n) => Math.floor(n * uniformAt(seed, streams.facts, drawn++));
+  const uniform = () => uniformAt(seed, streams.facts, drawn++);
+  const below = (n) => Math.floor(n * uniform());
   /** `count` different numbers below n in any order. */
   const choose = (count, n) => {
     const all = Array.from({ length: n }, (_, i) => i);
@@ -64,25 +109,7 @@ function drawSequence({ T, facts, seed }) {
     }
     return all.slice(0, count);
   };
-  const { keys, values } = kinds;
-  const textEnd = T - 2 * facts;
-  const tokens = noise(T, seed);
-  const targets = new Int32Array(T).fill(-1);
-  const keyOf = choose(facts, keys);
-  const turnOf = choose(facts, facts);
-  const isTaken = new Uint8Array(textEnd);
-  const questions = turnOf.map((turn, fact) => {
-    let at;
-    do at = textEnd - Math.ceil(nearest * (textEnd / nearest) ** uniformAt(seed, streams.facts, drawn++));
-    while (isTaken[at] || isTaken[at + 1]);
-    isTaken.fill(1, at, at + 2);
-    const [key, value, question] = [keyOf[fact], keys + below(values), textEnd + 2 * turn];
-    tokens.set([value, key], at);
-    tokens[question] = key;
-    targets[question] = value;
-    return { at: question, answer: value, distance: question - at - 1 };
-  });
-  return { tokens, targets, questions };
+  return { uniform, below, choose };
 }
 
 /** Tokens of no meaning, of which each draw gives eight, a byte each. */
