@@ -81,15 +81,15 @@ function drawLesson({ T, facts, seed }) {
   const tokens = new Int32Array(T);
   const targets = new Int32Array(T).fill(-1);
   const keyOf = choose(facts, kinds.keys);
-  const valueOf = keyOf.map(() => kinds.keys + below(kinds.values));
+  const answerOf = keyOf.map(() => kinds.keys + below(kinds.values));
   const lastAt = new Map();
   const questions = [];
   for (let at = 0; at + 1 < T; at += 2) {
     const fact = below(facts);
-    tokens.set([keyOf[fact], valueOf[fact]], at);
+    tokens.set([keyOf[fact], answerOf[fact]], at);
     if (lastAt.has(fact)) {
-      targets[at] = valueOf[fact];
-      questions.push({ at, answer: valueOf[fact], distance: at - lastAt.get(fact) });
+      targets[at] = answerOf[fact];
+      questions.push({ at, answer: answerOf[fact], distance: at - lastAt.get(fact) });
     }
     lastAt.set(fact, at);
   }
