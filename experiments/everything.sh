@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The experiments that need a GPU, run after run on so many GPUs side by side; on one H100 some two and a half hours. In a built
-# checkout or a packed folder:
+# The experiments that need a GPU, run after run on so many GPUs side by side; by what some of them took, about two hours on one
+# H100. In a built checkout or a packed folder:
 #   bash experiments/everything.sh DATA OUT [GPUS] [PATTERN]
 # DATA holds tokens as text/make.mjs says, and, for those of them that are run, `text` (bytes/make.mjs) and idx files (images/run.mjs).
 # Lines of what was measured go to OUT/EXPERIMENT.jsonl, logs to OUT/log.txt. PATTERN: only the runs that it is found in (grep -E).
