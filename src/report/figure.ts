@@ -74,6 +74,11 @@ function seriesOf(file: string, { series }: FigureSpec, panel: PanelSpec, rows: 
   return drawn;
 }
 
+/** What an origin says of a term; nothing where no line does. */
+export function valuesOf(origin: Figure["origin"], term: string): readonly string[] {
+  return origin.find((fact) => fact.term === term)?.values ?? [];
+}
+
 function originOf(lines: readonly Line[]): Figure["origin"] {
   const text = (value: unknown) =>
     typeof value === "string"

@@ -1,4 +1,4 @@
-import { type Figure, figureWidthPx, gapPx } from "./figure.ts";
+import { type Figure, figureWidthPx, gapPx, valuesOf } from "./figure.ts";
 import { html, trusted } from "./html.ts";
 import { themes } from "./style.ts";
 
@@ -34,10 +34,6 @@ function computers(origin: Figure["origin"]): readonly string[] {
   const gpus = valuesOf(origin, "device").filter((device) => !device.startsWith("cpu"));
   if (gpus.length === 0) return valuesOf(origin, "machine");
   return [...new Set(gpus.map((device) => device.replace(/,[^)]*\)$/, ")")))];
-}
-
-function valuesOf(origin: Figure["origin"], term: string): readonly string[] {
-  return origin.find((fact) => fact.term === term)?.values ?? [];
 }
 
 const round = (px: number) => Math.round(px * 100) / 100;

@@ -1,5 +1,5 @@
 import type { Chart, ChartSet } from "./charts.ts";
-import type { Figure } from "./figure.ts";
+import { type Figure, valuesOf } from "./figure.ts";
 import { headPictures, shadeLegend } from "./heads.ts";
 import type { Html } from "./html.ts";
 import { html, trusted } from "./html.ts";
@@ -69,8 +69,7 @@ ${sampleSection(runs)}`;
 type Charts = typeof import("./charts.ts");
 
 function subtitle(runs: readonly Run[], figures: readonly Figure[]): string {
-  const ofFigures = (term: string) =>
-    figures.flatMap(({ origin }) => origin.find((fact) => fact.term === term)?.values ?? []);
+  const ofFigures = (term: string) => figures.flatMap(({ origin }) => valuesOf(origin, term));
   const dates = runs.map((run) => run.details.date?.slice(0, 10)).filter((d) => d !== undefined);
   const days = [...new Set([...dates, ...ofFigures("date")])].sort();
   const machines = runs.map((run) => run.details.machine).filter((m) => m !== undefined);
