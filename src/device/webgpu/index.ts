@@ -7,7 +7,7 @@ import type { GpuStorage } from "./memory.ts";
 import { webgpuOps } from "./ops.ts";
 import { WebgpuRecording } from "./recording.ts";
 import { WebgpuRuntime } from "./runtime.ts";
-import { type Tier, tierFeatures, tiers } from "./tier.ts";
+import { lacks, type Tier, tierFeatures, tiers } from "./tier.ts";
 
 const tierNames: Readonly<Record<Tier, string>> = {
   f32: "f32",
@@ -46,7 +46,7 @@ export interface WebgpuOptions {
  */
 export async function openWebgpuDevice({ device: theirs, ...options }: WebgpuOptions = {}): Promise<WebgpuDevice> {
   if (theirs) {
-    const tier = chooseTier(theirs.features, options.tier);
+    const tier = chooseTier({ features: theirs.features, info: theirs.adapterInfo }, options.tier);
     return new WebgpuDevice({ device: theirs, info: theirs.adapterInfo, tier, isShared: true });
   }
   const gpu = await findGpu();
@@ -60,7 +60,7 @@ export async function openWebgpuDevice({ device: theirs, ...options }: WebgpuOpt
     const fix = 'Ask for "webgpu" by name to use it.';
     throw new UnsupportedError("openDevice", "the GPU must be one in hardware", nameOf(info), fix);
   }
-  const tier = chooseTier(adapter.features, options.tier);
+  const tier = chooseTier(adapter, options.tier);
   try {
     const device = await adapter.requestDevice(deviceDescriptor(adapter, { tier }));
     return new WebgpuDevice({ device, info, tier });
@@ -75,28 +75,27 @@ export async function openWebgpuDevice({ device: theirs, ...options }: WebgpuOpt
  * @throws UnsupportedError if the adapter has not the tier
  */
 export function deviceDescriptor(
-  { features, limits }: GPUAdapter,
+  adapter: GPUAdapter,
   { tier }: Pick<WebgpuOptions, "tier"> = {},
 ): Required<Pick<GPUDeviceDescriptor, "requiredFeatures" | "requiredLimits">> {
-  const optional = optionalFeatures.filter((name) => features.has(name));
+  const optional = optionalFeatures.filter((name) => adapter.features.has(name));
   return {
-    requiredFeatures: [...tierFeatures[chooseTier(features, tier)], ...optional] as GPUFeatureName[],
-    requiredLimits: Object.fromEntries(wantedLimits.map((name) => [name, limits[name]])),
+    requiredFeatures: [...tierFeatures[chooseTier(adapter, tier)], ...optional] as GPUFeatureName[],
+    requiredLimits: Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]])),
   };
 }
 
-/** The tier asked for, else the highest. @throws UnsupportedError if the features are not there */
-function chooseTier(features: GPUSupportedFeatures, wanted: Tier | undefined): Tier {
+/** The tier asked for, else the highest. @throws UnsupportedError if the GPU has it not */
+function chooseTier(gpu: Pick<GPUAdapter, "features" | "info">, wanted: Tier | undefined): Tier {
   if (wanted !== undefined && !tiers.includes(wanted)) {
     const known = tiers.map((tier) => `"${tier}"`).join(", ");
     throw new UnsupportedError("openDevice", `a tier is one of ${known}`, `"${wanted}"`);
   }
-  const missing = (tier: Tier) => tierFeatures[tier].filter((name) => !features.has(name));
-  const tier = wanted ?? [...tiers].reverse().find((candidate) => missing(candidate).length === 0)!;
-  const lacks = missing(tier);
-  if (lacks.length === 0) return tier;
+  const tier = wanted ?? [...tiers].reverse().find((candidate) => lacks(candidate, gpu).length === 0)!;
+  const missing = lacks(tier, gpu);
+  if (missing.length === 0) return tier;
   const fix = "Leave the tier out to use the GPU's highest.";
-  throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${lacks.join(", ")}`, fix);
+  throw new UnsupportedError("openDevice", `the GPU must have the tier "${tier}"`, `no ${missing.join(", no ")}`, fix);
 }
 
 function nameOf({ description, device, vendor, architecture, isFallbackAdapter }: GPUAdapterInfo): string {

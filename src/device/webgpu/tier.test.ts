@@ -4,8 +4,8 @@ import { attentionConformance } from "../../conformance/attention.ts";
 import { type ConformanceCase, missingFor } from "../../conformance/case.ts";
 import { opCases } from "../../conformance/ops.ts";
 import type { FloatType } from "../../tensor.ts";
-import { WebgpuDevice } from "./index.ts";
-import { type Tier, tierFeatures } from "./tier.ts";
+import { deviceDescriptor, openWebgpuDevice, WebgpuDevice } from "./index.ts";
+import { lacks, type Tier, tierFeatures } from "./tier.ts";
 
 /** Nothing is compared here, and the float64 reference takes most of a case's time: a case ends where it asks for it. */
 class NoReference extends Error {}
@@ -96,6 +96,46 @@ function withLargeWorkgroups(real: GPUDevice, kernels: Set<string>): GPUDevice {
     },
   });
 }
+
+describe("what a tier needs", () => {
+  const product = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
+  const gpuWith = (products: unknown[], least: number, most: number, features = tierFeatures.matrices) => ({
+    features: new Set(features) as GPUSupportedFeatures,
+    info: {
+      subgroupMatrixConfigs: products,
+      subgroupMinSize: least,
+      subgroupMaxSize: most,
+    } as unknown as GPUAdapterInfo,
+  });
+
+  it("is features, and of matrices the product and the subgroups that its kernels are written for", () => {
+    const others = [
+      { ...product, resultComponentType: "f16" },
+      { ...product, M: 8, N: 8, K: 8 },
+    ];
+    expect(lacks("matrices", gpuWith([...others, product], 32, 32))).toEqual([]);
+    expect(lacks("matrices", gpuWith(others, 32, 32))).toEqual(["products of 16x16x16 f16 that give f32"]);
+    expect(lacks("matrices", gpuWith([product], 8, 32))).toEqual(["subgroups of 32 lanes alone (here 8 to 32)"]);
+    expect(lacks("matrices", gpuWith([product], 64, 64))).toHaveLength(1);
+    expect(lacks("subgroups", gpuWith([], 4, 128))).toEqual([]);
+    expect(lacks("matrices", gpuWith([product], 32, 32, tierFeatures.subgroups))).toEqual([
+      "chromium-experimental-subgroup-matrix",
+    ]);
+  });
+
+  it("decides what a device is opened with", async () => {
+    // The null backend has every feature, subgroups of 4 to 128 lanes, and no product.
+    const adapter = (await gpu.requestAdapter())!;
+    expect(deviceDescriptor(adapter).requiredFeatures).toEqual([...tierFeatures.subgroups, "timestamp-query"]);
+    expect(() => deviceDescriptor(adapter, { tier: "matrices" })).toThrow(
+      /"matrices".*no products of 16x16x16.*\(here 4 to 128\)/,
+    );
+    const device = await adapter.requestDevice({ requiredFeatures: tierFeatures.matrices as GPUFeatureName[] });
+    const shared = await openWebgpuDevice({ device });
+    expect(shared.description).toMatch(/f16, subgroups\)$/);
+    shared.dispose();
+  });
+});
 
 // Dawn's threads end with what `create` returned.
 afterAll(() => void gpu);

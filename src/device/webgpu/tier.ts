@@ -5,7 +5,7 @@
 export const tiers = ["f32", "subgroups", "matrices"] as const;
 export type Tier = (typeof tiers)[number];
 
-/** Features of WebGPU, and of Dawn beyond it, that a tier needs. */
+/** Features of WebGPU, and of Dawn beyond it, that a device is opened with for a tier. */
 export const tierFeatures: Readonly<Record<Tier, readonly string[]>> = {
   f32: [],
   subgroups: ["shader-f16", "subgroups"],
@@ -18,3 +18,36 @@ export const tierEnables: Readonly<Record<Tier, string>> = {
   subgroups: "enable f16; enable subgroups;",
   matrices: "enable f16; enable subgroups; enable chromium_experimental_subgroup_matrix;",
 };
+
+/** Of what the kernels of "matrices" are written for: lanes in a subgroup, and the sides of a product of f16 that gives f32. */
+const [lanes, side] = [32, 16];
+
+/** What Dawn says of products of matrices, not yet in the types of WebGPU. */
+interface MatrixInfo {
+  readonly subgroupMatrixConfigs?: Iterable<{
+    readonly componentType: string;
+    readonly resultComponentType: string;
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+  }>;
+}
+
+/** What a GPU has not that a tier needs, in words; nothing where it has the tier. */
+export function lacks(
+  tier: Tier,
+  { features, info }: { features: GPUSupportedFeatures; info: GPUAdapterInfo },
+): string[] {
+  const missing = tierFeatures[tier].filter((name) => !features.has(name));
+  if (tier !== "matrices" || missing.length > 0) return missing;
+  const { subgroupMinSize: least, subgroupMaxSize: most } = info;
+  const products = [...((info as MatrixInfo).subgroupMatrixConfigs ?? [])];
+  const hasProduct = products.some(
+    ({ componentType, resultComponentType, M, N, K }) =>
+      componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((size) => size === side),
+  );
+  return [
+    ...(hasProduct ? [] : [`products of ${side}x${side}x${side} f16 that give f32`]),
+    ...(least === lanes && most === lanes ? [] : [`subgroups of ${lanes} lanes alone (here ${least} to ${most})`]),
+  ];
+}
