@@ -117,6 +117,7 @@ describe("what a tier needs", () => {
     expect(lacks("matrices", gpuWith(others, 32, 32))).toEqual(["products of 16x16x16 f16 that give f32"]);
     expect(lacks("matrices", gpuWith([product], 8, 32))).toEqual(["subgroups of 32 lanes alone (here 8 to 32)"]);
     expect(lacks("matrices", gpuWith([product], 64, 64))).toHaveLength(1);
+    expect(lacks("matrices", gpuWith([], 32, 32))).toEqual([]);
     expect(lacks("subgroups", gpuWith([], 4, 128))).toEqual([]);
     expect(lacks("matrices", gpuWith([product], 32, 32, tierFeatures.subgroups))).toEqual([
       "chromium-experimental-subgroup-matrix",
@@ -124,11 +125,11 @@ describe("what a tier needs", () => {
   });
 
   it("decides what a device is opened with", async () => {
-    // The null backend has every feature, subgroups of 4 to 128 lanes, and no product.
+    // The null backend has every feature, subgroups of 4 to 128 lanes, and names no product.
     const adapter = (await gpu.requestAdapter())!;
     expect(deviceDescriptor(adapter).requiredFeatures).toEqual([...tierFeatures.subgroups, "timestamp-query"]);
     expect(() => deviceDescriptor(adapter, { tier: "matrices" })).toThrow(
-      /"matrices".*no products of 16x16x16.*\(here 4 to 128\)/,
+      /"matrices".*no subgroups of 32 lanes alone \(here 4 to 128\)/,
     );
     const device = await adapter.requestDevice({ requiredFeatures: tierFeatures.matrices as GPUFeatureName[] });
     const shared = await openWebgpuDevice({ device });

@@ -41,11 +41,14 @@ export function lacks(
   const missing = tierFeatures[tier].filter((name) => !features.has(name));
   if (tier !== "matrices" || missing.length > 0) return missing;
   const { subgroupMinSize: least, subgroupMaxSize: most } = info;
+  // Dawn's adapters list them, a device that is shared in Node does not: there the feature has to do.
   const products = [...((info as MatrixInfo).subgroupMatrixConfigs ?? [])];
-  const hasProduct = products.some(
-    ({ componentType, resultComponentType, M, N, K }) =>
-      componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((size) => size === side),
-  );
+  const hasProduct =
+    products.length === 0 ||
+    products.some(
+      ({ componentType, resultComponentType, M, N, K }) =>
+        componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((size) => size === side),
+    );
   return [
     ...(hasProduct ? [] : [`products of ${side}x${side}x${side} f16 that give f32`]),
     ...(least === lanes && most === lanes ? [] : [`subgroups of ${lanes} lanes alone (here ${least} to ${most})`]),
