@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The experiments that need a GPU, run after run on so many GPUs side by side; by what some of them took, about two hours on one
+# The experiments that need a GPU, run after run on so many GPUs side by side; by what most of them took, about two and a half hours on one
 # H100. In a built checkout or a packed folder:
 #   bash experiments/everything.sh DATA OUT [GPUS] [PATTERN]
 # DATA holds tokens as text/make.mjs says, and, for those of them that are run, `text` (bytes/make.mjs) and idx files (images/run.mjs).
@@ -13,22 +13,25 @@ export data out
 
 # What matters most first.
 runs='
-language --data $data --steps 6110 window
 language --data $data --steps 6110 "dense RoPE"
-language --data $data --steps 6110 "hash 16"
-language --data $data --steps 6110 "window + hash"
-language --data $data --steps 6110 "window + dense"
-language --data $data --steps 6110 dense
-language --data $data --steps 6110 "hash 16 balanced"
+language --data $data --steps 6110 "window + dense RoPE"
+language --data $data --steps 6110 "window + hash RoPE"
+language --data $data --steps 6110 "window RoPE"
 long --data $data --seconds 250 "window + hash"
 long --data $data --seconds 250 dense
 long --data $data --seconds 250 "window + dense"
 long --data $data --seconds 250 window
 recall
-language --data $data --steps 1000 --context 16384 "window + hash" "window + dense" window dense
-language --data $data --steps 1000
-images --images $data
+language --data $data --steps 6110 dense
+language --data $data --steps 6110 "hash 16"
+language --data $data --steps 6110 "hash 16 balanced"
+language --data $data --steps 6110 "window + dense"
+language --data $data --steps 6110 "window + hash"
+language --data $data --steps 6110 window
+language --data $data --steps 1000 --context 16384 dense "window + dense" "window + hash" window "window + hash RoPE" "window + dense RoPE"
 bytes --text $data/text
+images --images $data
+language --data $data --steps 1000
 '
 one() {
   echo "== $(date +%T) GPU $CUDA_VISIBLE_DEVICES: $1"

@@ -26,6 +26,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 function linesOf(experiment: string, args: readonly string[]): Record<string, unknown>[] {
   const out = join(folder, `${experiment}.jsonl`);
   const script = join(import.meta.dirname, `../experiments/${experiment}/run.mjs`);
+  rmSync(out, { force: true });
   execFileSync(process.execPath, [script, "--device", "cpu", "--out", out, ...args], { cwd: folder, stdio: "pipe" });
   return readFileSync(out, "utf8")
     .trim()
@@ -80,7 +81,7 @@ describe("experiments, as small as they can be", () => {
   const small = ["--layers", "1", "--context", "128"];
   it.each<[string, readonly string[], readonly string[], readonly string[]]>([
     ["language", [...small, "--data", ".", "--width", "192", "--tokens", "128", "--steps", "1"], ["hash 16"], []],
-    ["long", [...small, "--data", ".", "--width", "192", "--seconds", "0.01"], ["window + hash"], ["probe"]],
+    ["long", [...small, "--data", ".", "--width", "192", "--seconds", "0.01", "--school", "0"], ["dense"], ["probe"]],
     [
       "bytes",
       [...small, "--text", "text", "--width", "128", "--tokens", "128", "--steps", "1"],
@@ -119,6 +120,20 @@ describe("experiments, as small as they can be", () => {
     },
     120_000,
   );
+
+  it("long goes to school first, and counts on from there", () => {
+    const times = ["--seconds", "0.02", "--school", "64"];
+    const lines = linesOf("long", [...small, "--data", ".", "--width", "192", ...times, "window + hash"]);
+    const last = lines.filter(({ context }) => context === 128).at(-1)!;
+    const school = lines.filter(({ context }) => context === 64).at(-1)!;
+    expect(lines.length).toBe(2);
+    expect(last).toHaveProperty("probe");
+    expect(school).not.toHaveProperty("probe");
+    // Two sequences of 64 tokens a step, then one of 128.
+    for (const line of [school, last]) expect(line.tokens).toBe(128 * (line.step as number));
+    expect(last.step).toBeGreaterThan(school.step as number);
+    expect(last.elapsedMs).toBeGreaterThanOrEqual(20);
+  });
 
   it("say which runs there are when they are asked for another", () => {
     expect(() => linesOf("recall", ["nothing"])).toThrow(/There is no run nothing\. Runs: window, window \+ dense/);

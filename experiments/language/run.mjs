@@ -33,6 +33,10 @@ const { flags, runs } = chosenRuns({
     "hash 16 RoPE": { attention: hash16, positions: "rope" },
     "dense own keys": { attention: "dense", sharedQK: false },
     "dense RoPE": { attention: "dense", positions: "rope" },
+    "window RoPE": { attention: "window(256)", positions: "rope" },
+    "window + dense RoPE": { attention: "window(256):6 dense:6", positions: "rope" },
+    // Buckets go by content alone.
+    "window + hash RoPE": { attention: "window(256):6 hash(16, balanced=true):6", positions: "rope-windows" },
   },
 });
 const { steps, context, tokens, layers, width } = flags;

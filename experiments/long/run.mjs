@@ -1,14 +1,15 @@
 // A long context as a user would want it: models of 64k tokens of context that train for the same time on one GPU, and what each has
-// of its context: the validation loss by position, and whether it finds a passage of the text again that stands far back.
+// of its context: the validation loss by position, and whether it finds a passage of the text again that stands far back. The first half of
+// the time goes to texts of --school tokens, which teach sooner and cost all of them about the same; with --school 0 there are none.
 // Usage, in a built checkout or a packed folder, with tokens made as ../text/make.mjs says:
-//   node experiments/long/run.mjs --data DATA [--device cuda] [--seconds 250] [--context 65536] [--out FILE] [RUN ...]
+//   node experiments/long/run.mjs --data DATA [--device cuda] [--seconds 250] [--school 4096] [--context 65536] [--out FILE] [RUN ...]
 import { openDataset } from "../../dist/data/index.js";
 import { modelPresets } from "../../dist/gpt/index.js";
-import { chosenRuns, openExperiment, training } from "../training.mjs";
+import { chosenRuns, newParameters, openExperiment, training } from "../training.mjs";
 
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
-  flags: { data: "data", seconds: 250, context: 65536, layers: 12, width: 768, every: 100 },
+  flags: { data: "data", seconds: 250, school: 4096, context: 65536, layers: 12, width: 768, every: 100 },
   runs: {
     "window + hash": { attention: "window(256):6 hash(16, balanced=true):6" },
     dense: { attention: "dense", positions: "rope" },
@@ -16,7 +17,16 @@ const { flags, runs } = chosenRuns({
     window: { attention: "window(256)" },
   },
 });
-const { seconds, context, layers, width, every: evalEvery } = flags;
+const { seconds, school, context, layers, width, every: evalEvery } = flags;
+
+/** What a run goes through, each with as many tokens a step; the learning rate rises in the first and comes down in the last. */
+const stages =
+  school === 0
+    ? [{ T: context, seconds }]
+    : [
+        { T: school, seconds: seconds / 2, schedule: "constant" },
+        { T: context, seconds: seconds / 2, schedule: "cosine" },
+      ];
 
 /** The passage: how much of it is given as a cue where it comes again, and how much is to be found. */
 const passage = { cue: 16, found: 48 };
@@ -27,18 +37,35 @@ const data = await openDataset(flags.data);
 for (const [run, differs] of runs) {
   // Heads that see far go by content alone: a learned table has too little to learn 64k positions from.
   const model = { ...modelPresets["paper-124m"], context, layers, width, positions: "rope-windows", ...differs };
-  // By time: `steps` is the grain of the learning rate's course.
-  const train = { batch: 1, steps: 1000, evalEvery, evalBatches: 8 };
-  for await (const { gpt, isLast, lossByPosition, ...measured } of training({ device, model, train, data, seconds })) {
-    const last = isLast && { lossByPosition, probe: await probe(gpt) };
-    record({ run, ...differs, context, seconds, ...measured, ...last });
-    const { step, valLoss, stepMs } = measured;
-    console.log(`${run}, step ${step}: perplexity ${Math.exp(valLoss).toFixed(2)}, ${stepMs.toFixed(1)} ms a step`);
-    if (last) console.log(JSON.stringify(last.probe));
+  const parameters = newParameters(device, model);
+  const before = { step: 0, tokens: 0, elapsedMs: 0 };
+  for (const stage of stages) {
+    const measured = await learn({ run, differs, model, parameters, before, ...stage });
+    for (const name in before) before[name] = measured[name];
   }
+  parameters.dispose();
 }
 await data.close();
 device.dispose();
+
+/** One stage, recorded with what came before it counted in. @returns what was measured last */
+async function learn({ run, differs, model, parameters, before, T, seconds, schedule }) {
+  // By time: `steps` is the grain of the learning rate's course.
+  const own = { context: T, batch: Math.max(1, Math.floor(context / T)), steps: 1000, ...(schedule && { schedule }) };
+  const train = { ...own, evalEvery, evalBatches: 8 };
+  for await (const measured of training({ device, model, train, data, seconds, parameters })) {
+    const { gpt, isLast, lossByPosition, ...others } = measured;
+    for (const name in before) others[name] += before[name];
+    const last = isLast && T === context && { lossByPosition, probe: await probe(gpt) };
+    record({ run, ...differs, context: T, seconds: flags.seconds, school, ...others, ...last });
+    const { step, valLoss, stepMs } = others;
+    console.log(
+      `${run}, T ${T}, step ${step}: perplexity ${Math.exp(valLoss).toFixed(2)}, ${stepMs.toFixed(1)} ms a step`,
+    );
+    if (last) console.log(JSON.stringify(last.probe));
+    if (isLast) return others;
+  }
+}
 
 /**
  * Ends validation texts with a passage that stood some way back, and measures its loss there.
