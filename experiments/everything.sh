@@ -13,13 +13,14 @@ export data out
 
 # What matters most first.
 runs='
-language --data $data --steps 6110 "dense RoPE"
-language --data $data --steps 6110 "window + dense RoPE"
-language --data $data --steps 6110 "window + hash RoPE"
-language --data $data --steps 6110 "window RoPE"
+language --data $data --steps 6110 "dense RoPE own keys"
+language --data $data --steps 6110 "window + hash RoPE own keys"
+language --data $data --steps 6110 "window + dense RoPE own keys"
+language --data $data --steps 6110 "window RoPE own keys"
 long --data $data --seconds 250 "window + hash"
 long --data $data --seconds 250 dense
 long --data $data --seconds 250 "window + dense"
+long --data $data --seconds 250 "window + hash balanced"
 long --data $data --seconds 250 window
 recall
 language --data $data --steps 6110 dense
@@ -28,7 +29,7 @@ language --data $data --steps 6110 "hash 16 balanced"
 language --data $data --steps 6110 "window + dense"
 language --data $data --steps 6110 "window + hash"
 language --data $data --steps 6110 window
-language --data $data --steps 1000 --context 16384 dense "window + dense" "window + hash" window "window + hash RoPE" "window + dense RoPE"
+language --data $data --steps 1000 --context 16384 dense "window + dense" "window + hash" window
 bytes --text $data/text
 images --images $data
 language --data $data --steps 1000

@@ -37,6 +37,15 @@ const { flags, runs } = chosenRuns({
     "window + dense RoPE": { attention: "window(256):6 dense:6", positions: "rope" },
     // Buckets go by content alone.
     "window + hash RoPE": { attention: "window(256):6 hash(16, balanced=true):6", positions: "rope-windows" },
+    // As models are made today.
+    "dense RoPE own keys": { attention: "dense", positions: "rope", sharedQK: false },
+    "window RoPE own keys": { attention: "window(256)", positions: "rope", sharedQK: false },
+    "window + dense RoPE own keys": { attention: "window(256):6 dense:6", positions: "rope", sharedQK: false },
+    "window + hash RoPE own keys": {
+      attention: "window(256):6 hash(16):6",
+      positions: "rope-windows",
+      sharedQK: false,
+    },
   },
 });
 const { steps, context, tokens, layers, width } = flags;

@@ -11,10 +11,11 @@ const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
   flags: { data: "data", seconds: 250, school: 4096, context: 65536, layers: 12, width: 768, every: 100 },
   runs: {
-    "window + hash": { attention: "window(256):6 hash(16, balanced=true):6" },
+    "window + hash": { attention: "window(256):6 hash(16):6" },
     dense: { attention: "dense", positions: "rope" },
     "window + dense": { attention: "window(256):6 dense:6" },
     window: { attention: "window(256)" },
+    "window + hash balanced": { attention: "window(256):6 hash(16, balanced=true):6", sharedQK: true },
   },
 });
 const { seconds, school, context, layers, width, every: evalEvery } = flags;
@@ -35,8 +36,9 @@ const probeTexts = 8;
 const { device, record } = await openExperiment("long", flags);
 const data = await openDataset(flags.data);
 for (const [run, differs] of runs) {
-  // Heads that see far go by content alone: a learned table has too little to learn 64k positions from.
-  const model = { ...modelPresets["paper-124m"], context, layers, width, positions: "rope-windows", ...differs };
+  // Heads that see far go by content alone: a learned table has too little to learn 64k positions from. Keys are not the queries.
+  const own = { positions: "rope-windows", sharedQK: false };
+  const model = { ...modelPresets["paper-124m"], context, layers, width, ...own, ...differs };
   const parameters = newParameters(device, model);
   const before = { step: 0, tokens: 0, elapsedMs: 0 };
   for (const stage of stages) {
@@ -51,13 +53,13 @@ device.dispose();
 /** One stage, recorded with what came before it counted in. @returns what was measured last */
 async function learn({ run, differs, model, parameters, before, T, seconds, schedule }) {
   // By time: `steps` is the grain of the learning rate's course.
-  const own = { context: T, batch: Math.max(1, Math.floor(context / T)), steps: 1000, ...(schedule && { schedule }) };
-  const train = { ...own, evalEvery, evalBatches: 8 };
+  const stage = { context: T, batch: Math.max(1, Math.floor(context / T)), steps: 1000, ...(schedule && { schedule }) };
+  const train = { ...stage, evalEvery, evalBatches: 8 };
   for await (const measured of training({ device, model, train, data, seconds, parameters })) {
     const { gpt, isLast, lossByPosition, ...others } = measured;
     for (const name in before) others[name] += before[name];
     const last = isLast && T === context && { lossByPosition, probe: await probe(gpt) };
-    record({ run, ...differs, context: T, seconds: flags.seconds, school, ...others, ...last });
+    record({ run, ...differs, sharedQK: model.sharedQK, context: T, seconds: flags.seconds, school, ...others, ...last });
     const { step, valLoss, stepMs } = others;
     console.log(
       `${run}, T ${T}, step ${step}: perplexity ${Math.exp(valLoss).toFixed(2)}, ${stepMs.toFixed(1)} ms a step`,
