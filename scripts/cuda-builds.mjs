@@ -145,13 +145,18 @@ function backwardSm90({ suffix, defines }) {
 }
 
 function hashing() {
-  return ["lsh_buckets", "lsh_buckets_balanced"].flatMap((file) =>
+  const kinds = [
+    { kind: "lsh_buckets", file: "lsh_buckets" },
+    { kind: "lsh_buckets_balanced", file: "lsh_buckets_balanced" },
+    { kind: "lsh_buckets_relative", file: "lsh_buckets_balanced", more: { RELATIVE: 1 } },
+  ];
+  return kinds.flatMap(({ kind, file, more }) =>
     [64, 128].flatMap((D) =>
       [2, 4, 8, 16, 32, 64, 256].flatMap((buckets) =>
         ["", "_f16"].map((suffix) => ({
-          name: `${file}_d${D}b${buckets}${suffix}`,
+          name: `${kind}_d${D}b${buckets}${suffix}`,
           ...{ file, arch: "mma" },
-          defines: { HEAD_DIM: D, BUCKETS: buckets, ...(suffix && { ELEMENT_F16: 1 }) },
+          defines: { HEAD_DIM: D, BUCKETS: buckets, ...(suffix && { ELEMENT_F16: 1 }), ...more },
           check: suffix === (D === 64 ? "" : "_f16") && buckets === 16,
           mayNotSpill: true,
         })),

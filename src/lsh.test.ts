@@ -5,6 +5,7 @@ import { pattern } from "./pattern/index.ts";
 import { plan } from "./plan.ts";
 import { openReferenceDevice } from "./reference/device.ts";
 import { normalAt } from "./rng.ts";
+import type { Tensor } from "./tensor.ts";
 
 const device = openReferenceDevice();
 const normals = (shape: number[], stream = 1) => {
@@ -74,6 +75,27 @@ test("where rows share a mean, plain buckets leave most pairs visible, and balan
   cpu.dispose();
 });
 
+test("balanced relative to keys, queries that are keys fall into their buckets whatever all queries have in common", async () => {
+  const cpu = await openCpuDevice({ threads: 1 });
+  const [B, T, H, D] = [1, 400, 2, 16];
+  const normal = (shift: number, stream: number) =>
+    Float32Array.from({ length: T * H * D }, (_, n) => shift + normalAt(7, stream, n));
+  const keys = normal(1, 0);
+  // Half of the queries are their keys, the others lie elsewhere, and so does the mean of all.
+  const queries = normal(-3, 1).map((value, n) => (Math.floor(n / (H * D)) % 2 === 0 ? keys[n]! : value));
+  const [q, k] = [queries, keys].map((values) => cpu.tensor(values, [B, T, H, D])) as [Tensor, Tensor];
+  const options = { buckets: 16, seed: 1, balanced: true };
+  const kBuckets = await lsh(k, options).read();
+  const sameShare = async (qBuckets: Tensor<"i32">) => {
+    const found = await qBuckets.read();
+    const alike = [...found.keys()].filter((n) => Math.floor(n / H) % 2 === 0);
+    return alike.filter((n) => found[n] === kBuckets[n]).length / alike.length;
+  };
+  expect(await sameShare(lsh(q, { ...options, relativeTo: k }))).toBe(1);
+  expect(await sameShare(lsh(q, options))).toBeLessThan(0.5);
+  cpu.dispose();
+});
+
 test("balanced buckets look at no later row", async () => {
   const x = normals([1, 60, 2, 16]);
   const all = await lsh(x, { buckets: 8, seed: 1, balanced: true }).read();
@@ -88,4 +110,18 @@ test.each([
   [{ buckets: 8, seed: 1, kvHeads: 4 }, "lsh: kvHeads divides the heads of x, got H=6, kvHeads=4."],
 ])("says in one sentence what is wrong: %j", (options, message) => {
   expect(() => lsh(normals([1, 2, 6, 16]), options)).toThrow(message);
+});
+
+test("says what is wrong with what buckets are to be balanced relative to", () => {
+  const hash = (shape: number[], options = {}) =>
+    lsh(normals([1, 2, 6, 16]), { buckets: 8, seed: 1, balanced: true, relativeTo: normals(shape), ...options });
+  expect(() => hash([1, 2, 6, 16], { balanced: false })).toThrow(
+    "lsh: relativeTo goes with balanced: true, got balanced: false.",
+  );
+  const rule =
+    "lsh: relativeTo is [B, T, Hk, D] of x [1, 2, 6, 16], where Hk is kvHeads and divides the heads of x, got ";
+  expect(() => hash([1, 3, 6, 16])).toThrow(`${rule}[1, 3, 6, 16].`);
+  expect(() => hash([1, 2, 4, 16])).toThrow(`${rule}[1, 2, 4, 16].`);
+  expect(() => hash([1, 2, 2, 16], { kvHeads: 3 })).toThrow(`${rule}[1, 2, 2, 16], kvHeads=3.`);
+  expect(hash([1, 2, 2, 16]).shape).toEqual([1, 2, 6]);
 });

@@ -18,6 +18,11 @@ export interface LshOptions {
    * in training; plain hashing puts most of those into few buckets. Default false.
    */
   readonly balanced?: boolean;
+  /**
+   * The keys [B, T, Hk, D] of a balanced hash, if x holds queries that are other vectors: mean and deviation are then the keys'
+   * for both, as `lsh(k, { balanced: true })` takes them, so that a query and a key that are alike still share a bucket.
+   */
+  readonly relativeTo?: Tensor;
 }
 
 /**
@@ -32,13 +37,25 @@ export function lsh(x: Tensor, options: LshOptions): Tensor<"i32"> {
   if (x.shape.length !== 4) throw new ShapeError("lsh", "x is [B, T, H, D]", `[${x.shape.join(", ")}]`);
   const [B, T, H, D] = x.shape;
   const R = options.buckets / 2;
-  const rotations = x.device.tensor(sharedRotations({ ...options, H, D }), [H, D, R]);
-  const moments = options.balanced ? x.device.empty([B, H, R, 2]) : null;
+  const { relativeTo = null, balanced = false } = options;
+  if (relativeTo) checkRelativeTo(relativeTo, x, options);
+  const kvHeads = options.kvHeads ?? relativeTo?.shape[2];
+  const rotations = x.device.tensor(sharedRotations({ ...options, H, D, ...(kvHeads && { kvHeads }) }), [H, D, R]);
+  const moments = balanced ? x.device.empty([B, H, R, 2]) : null;
   const out = x.device.empty([B, T, H], "i32");
-  x.device.ops.lshBuckets({ x, rotations, moments, out });
+  x.device.ops.lshBuckets({ x, rotations, moments, relativeTo, out });
   rotations.dispose();
   moments?.dispose();
   return out;
+}
+
+function checkRelativeTo({ shape }: Tensor, x: Tensor, { balanced, kvHeads }: LshOptions): void {
+  if (!balanced) throw new ShapeError("lsh", "relativeTo goes with balanced: true", "balanced: false");
+  const [B, T, H, D] = x.shape;
+  const heads = shape[2]!;
+  if (shape.join() === [B, T, heads, D].join() && H! % heads === 0 && heads === (kvHeads ?? heads)) return;
+  const rule = `relativeTo is [B, T, Hk, D] of x [${x.shape.join(", ")}], where Hk is kvHeads and divides the heads of x`;
+  throw new ShapeError("lsh", rule, `[${shape.join(", ")}]${kvHeads === undefined ? "" : `, kvHeads=${kvHeads}`}`);
 }
 
 /**

@@ -74,7 +74,8 @@ function headPattern(kind: HeadPattern, { q, k, seed, sharedQK, made }: PatternS
     const drawn = sharedRotations({ buckets, seed, H, D, kvHeads: k.shape[2]! });
     const rotations = keep(device.tensor(drawn, [H, D, buckets / 2]));
     const moments = balanced ? keep(device.empty([B, H, buckets / 2, 2])) : null;
-    return chosen(x, (out) => device.ops.lshBuckets({ x, rotations, moments, out }));
+    const relativeTo = x === q && !sharedQK ? k : null;
+    return chosen(x, (out) => device.ops.lshBuckets({ x, rotations, moments, relativeTo, out }));
   };
   const hashed = (hash: Hash) => {
     const qBuckets = bucketsOf(q, hash);

@@ -12,6 +12,8 @@ interface Problem {
   readonly size: readonly [number, number, number, number, number];
   /** Of all features; their deviation is 1. */
   readonly mean?: number;
+  /** Heads of the keys whose moments count; their mean is the other sign's. Default: those of x itself do. */
+  readonly keyHeads?: number;
   /** Rows of each call; the moments go from one to the next. Default: all at once. */
   readonly calls?: readonly number[];
 }
@@ -28,6 +30,16 @@ const problems: Problem[] = [
   { says: "8 buckets, D = 256", size: [1, 90, 1, 256, 8], mean: 3 },
   { says: "a sequence that grows by a few rows", size: [2, 40, 2, 64, 16], calls: [13, 1, 1, 25] },
   { says: "a long sequence in parts", size: [1, 2500, 1, 32, 32], mean: 100, calls: [1200, 1, 1299] },
+  { says: "queries by their keys", size: [2, 700, 2, 24, 48], mean: 3, keyHeads: 2 },
+  { says: "queries of grouped heads, D = 64", size: [1, 90, 6, 64, 16], mean: 3, keyHeads: 2 },
+  {
+    says: "queries by keys of a sequence in parts",
+    size: [2, 600, 2, 64, 16],
+    mean: 3,
+    keyHeads: 1,
+    calls: [257, 1, 342],
+  },
+  { says: "few queries by their keys, 256 buckets, D = 64", size: [1, 37, 1, 64, 256], keyHeads: 1 },
 ];
 
 /** What a trial hashes. */
@@ -35,26 +47,33 @@ interface Inputs {
   readonly x: Tensor;
   readonly rotations: Tensor;
   readonly moments: Tensor;
+  readonly relativeTo: Tensor | null;
 }
 
-function inputsOf(t: Trial, { size: [B, T, H, D, buckets], mean = 0 }: Problem): Inputs {
+function inputsOf(t: Trial, { size: [B, T, H, D, buckets], mean = 0, keyHeads }: Problem): Inputs {
   const all = t.normal([B, T, 2 * H * D], { shift: mean });
   const drawn = lshRotations({ seed: 5, H, D, buckets });
   return {
     x: all.view([B, T, H, D], { strides: [T * 2 * H * D, 2 * H * D, D, 1], offset: H * D }),
     rotations: t.floats([H, D, buckets / 2], (i) => drawn[i], { dtype: "f32" }),
     moments: t.poison([B, H, buckets / 2, 2], { dtype: "f32" }),
+    relativeTo: keyHeads ? t.normal([B, T, keyHeads, D], { shift: -mean }) : null,
   };
 }
 
 /** Buckets of all rows by a device, [B, T, H]. */
-async function hashInCalls(t: Trial, { x, rotations, moments }: Inputs, calls: readonly number[]): Promise<Int32Array> {
+async function hashInCalls(
+  t: Trial,
+  { x, rotations, moments, relativeTo }: Inputs,
+  calls: readonly number[],
+): Promise<Int32Array> {
   const [B, T, H] = x.shape;
   const buckets = new Int32Array(B * T * H);
   let firstPosition = 0;
   for (const rows of calls) {
     const out = t.poisonInts([B, rows, H]);
-    t.ops.lshBuckets({ x: x.slice(1, firstPosition, rows), rotations, moments, firstPosition, out });
+    const part = { x: x.slice(1, firstPosition, rows), relativeTo: relativeTo?.slice(1, firstPosition, rows) ?? null };
+    t.ops.lshBuckets({ ...part, rotations, moments, firstPosition, out });
     const found = await out.read();
     for (let b = 0; b < B; b++) {
       buckets.set(found.subarray(b * rows * H, (b + 1) * rows * H) as Int32Array, (b * T + firstPosition) * H);

@@ -108,6 +108,7 @@ describe("the op cases", () => {
   it.each<[string, (args: Hash) => Hash]>([
     ["are not balanced though their moments are right", (args) => ({ ...args, moments: null })],
     ["are those of rows without the ones before", (args) => ({ ...args, firstPosition: 0 })],
+    ["go by moments of their own, not the keys'", (args) => ({ ...args, relativeTo: null })],
   ])("notice buckets that %s", async (_, change) => {
     const device = sabotaged("lshBuckets", (args: Hash, run) => {
       const original = run as (args: Hash) => void;

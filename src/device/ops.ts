@@ -121,11 +121,15 @@ export interface Ops {
    * 1e-12)), with mean and sum of squared deviations M2 of that projection over the n rows of its (b, h) up to this one.
    * moments f32 [B,H,R,2] are mean and M2 of the `firstPosition` (default 0) rows before x, read if there are any, and
    * afterwards those up to the last row of x.
+   *
+   * With `relativeTo` strided [B,T,Hk,D], of Hk heads that divide H, the moments are those of its rows, head h * Hk / H
+   * (down) of them, by the same rotations, in place of x's own.
    */
   lshBuckets(args: {
     x: Tensor;
     rotations: Tensor;
     moments?: Tensor | null;
+    relativeTo?: Tensor | null;
     firstPosition?: number;
     out: Tensor<"i32">;
   }): void;

@@ -149,6 +149,10 @@ describe("parseModelConfig", () => {
       { positions: "rope-windows", kvHeads: 2, attention: "window(8):1 dense:3" },
       "model.attention: it must be such that no group of heads ends within one of the 2 key heads, where positions are rope-windows, got window(8):1 dense:3.",
     ],
+    [
+      { kvHeads: 2, attention: "window(8):1 hash(4, balanced=true):3" },
+      "model.attention: it must be such that a group of balanced heads reads one of the 2 key heads, or whole ones, got window(8):1 hash(4, balanced=true):3.",
+    ],
     [{ vocabulary: "many" }, 'model.vocabulary: expected number, got "many".'],
     [{ width: undefined }, "model.width: expected number, got nothing."],
     [

@@ -151,6 +151,7 @@ function checkHeads(config: ModelConfig): void {
     throw wrong("kvHeads", `equal to heads (${heads}) where keys are the queries`, `${kvHeads}`, "Turn sharedQK off.");
   }
   if (config.positions === "rope-windows") checkKeyHeadsApart(config);
+  if (!sharedQK) checkBalancedKeyHeads(config);
 }
 
 /** A key head is turned for all of its query heads or for none. */
@@ -162,6 +163,23 @@ function checkKeyHeadsApart(config: ModelConfig): void {
     if (ends.every((end) => end % (heads / kvHeads) === 0)) continue;
     const rule = `such that no group of heads ends within one of the ${kvHeads} key heads, where positions are rope-windows`;
     throw wrong("attention", rule, formatAttention(attention));
+  }
+}
+
+/** Balanced queries go by the moments of their keys: all in a group by one key head, or as many by each. */
+function checkBalancedKeyHeads(config: ModelConfig): void {
+  const perKeyHead = config.heads / config.kvHeads;
+  for (const attention of layerAttentions(config)) {
+    let end = 0;
+    for (const { heads, pattern } of attention) {
+      const first = end;
+      end += heads;
+      if (!("balanced" in pattern) || !pattern.balanced) continue;
+      const readsOne = Math.floor(first / perKeyHead) === Math.floor((end - 1) / perKeyHead);
+      if (readsOne || (first % perKeyHead === 0 && end % perKeyHead === 0)) continue;
+      const rule = `such that a group of balanced heads reads one of the ${config.kvHeads} key heads, or whole ones`;
+      throw wrong("attention", rule, formatAttention(attention));
+    }
   }
 }
 

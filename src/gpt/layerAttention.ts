@@ -106,13 +106,24 @@ class GroupData {
   hash({ q, k }: Heads, { first, end }: RowRange): void {
     const { qRotations, kRotations } = this.#draws;
     const { firstHead, headCount, firstKeyHead, keyHeadCount } = this.#group;
-    const hashRows = (x: Tensor, rotations: Tensor | null, moments: Tensor | null, buckets: Tensor<"i32">) => {
-      if (!rotations) return;
-      const out = rowsOf(buckets, first, end);
-      this.#device.ops.lshBuckets({ x, rotations, moments, firstPosition: first, out });
-    };
-    hashRows(q.slice(2, firstHead, headCount), qRotations, this.#qMoments, this.#q!);
-    hashRows(k.slice(2, firstKeyHead, keyHeadCount), kRotations, this.#kMoments, this.#k!);
+    if (!qRotations) return;
+    const [queries, keys] = [q.slice(2, firstHead, headCount), k.slice(2, firstKeyHead, keyHeadCount)];
+    const firstPosition = first;
+    const qOut = rowsOf(this.#q!, first, end);
+    // A query and a key that are alike share a bucket only if both are taken relative to the same mean: the keys', so that
+    // it is keys whose buckets are even.
+    const relativeTo = this.#kMoments ? keys : null;
+    this.#device.ops.lshBuckets({
+      x: queries,
+      rotations: qRotations,
+      moments: this.#qMoments,
+      relativeTo,
+      firstPosition,
+      out: qOut,
+    });
+    if (!kRotations) return;
+    const kOut = rowsOf(this.#k!, first, end);
+    this.#device.ops.lshBuckets({ x: keys, rotations: kRotations, moments: this.#kMoments, firstPosition, out: kOut });
   }
 
   pattern({ first, end }: RowRange): Pattern {

@@ -41,21 +41,26 @@ export function sparsityOps({ sum }: Arithmetic): Pick<Ops, "lshBuckets" | "keep
  * @returns [R], signs as they are
  */
 export function hashScores(
-  { x, rotations, moments, firstPosition = 0 }: Omit<Parameters<Ops["lshBuckets"]>[0], "out">,
+  { x, rotations, moments, relativeTo, firstPosition = 0 }: Omit<Parameters<Ops["lshBuckets"]>[0], "out">,
   { b, t, h }: { b: number; t: number; h: number },
   sum: Arithmetic["sum"],
 ): number[] {
-  const xRow = row(x, b, t, h);
+  const [xRow, base] = [
+    row(x, b, t, h),
+    relativeTo ? row(relativeTo, b, t, Math.floor((h * relativeTo.shape[2]) / x.shape[2])) : null,
+  ];
   return Array.from({ length: rotations.shape[2] }, (_, r) => {
-    const v = sum(xRow.length, (d) => xRow[d] * row(rotations, h, d)[r]);
+    const project = (from: Numbers) => sum(from.length, (d) => from[d] * row(rotations, h, d)[r]);
+    const v = project(xRow);
     if (!moments) return v;
+    const u = base ? project(base) : v;
     const [MEAN, M2] = [0, 1];
     const own = row(moments, b, h, r);
     const n = firstPosition + t + 1;
     if (n === 1) own.fill(0);
-    const delta = v - own[MEAN];
+    const delta = u - own[MEAN];
     own[MEAN] += delta / n;
-    own[M2] += delta * (v - own[MEAN]);
+    own[M2] += delta * (u - own[MEAN]);
     return (v - own[MEAN]) / Math.sqrt(Math.max(own[M2] / n, 1e-12));
   });
 }

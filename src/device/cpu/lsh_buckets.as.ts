@@ -2,11 +2,12 @@
 // lshBucketsBalanced: the same of projections standardised by their running moments.
 //
 // Inputs:  x [B, T, H, D], strided (bytes between neighbours of B, T and H); rotations [H, D, R]; out i32 [B, T, H];
-//          moments [B, H, R, 2], mean and sum of squared deviations, read if firstPosition > 0, and written.
+//          moments [B, H, R, 2], mean and sum of squared deviations, read if firstPosition > 0, and written; base
+//          [B, T, baseHeads, D], strided: whose moments they are, x itself or another.
 // Grid:    one task per `positionsPerTask` positions of one b, over all heads; balanced, one per b and head, over all
 //          positions, since each row needs the moments of the one before.
 // Scratch: in floats, with R' = R made a multiple of 8: packed rotations H * R' * (D + 1), 4 rows of D, scores BLOCK * R',
-//          scores of 4 rows turned 4 * R', and moments 2 * R'.
+//          scores of 4 rows turned 4 * R', moments 2 * R', and scores of base BLOCK * R'.
 // Numerics: float32. Balanced, row after row, so that the same rows give the same bits however many come at once.
 // Paper:   Kitaev, Kaiser and Levskaya, Reformer, arXiv 2001.04451 (angular hashing: Andoni et al., arXiv 1509.02897);
 //          moments as in Welford, Technometrics 4, 1962.
@@ -20,11 +21,16 @@ class LshBucketsArgs {
   xB: usize;
   xT: usize;
   xH: usize;
+  base: usize;
+  baseB: usize;
+  baseT: usize;
+  baseH: usize;
   rotations: usize;
   out: usize;
   moments: usize;
   T: i32;
   H: u32;
+  baseHeads: u32;
   D: i32;
   R: i32;
   positionsPerTask: i32;
@@ -51,7 +57,7 @@ export function lshBuckets(argsAddress: usize, task: u32, scratch: usize): void 
     for (let h: u32 = 0; h < args.H; h++) {
       const x = args.x + b * args.xB + t * args.xT + h * args.xH;
       const out = args.out + (((<usize>b * args.T + t) * args.H + h) << 2);
-      hashRows(args, x, min(BLOCK, end - t), scratch + h * headBytes, panelBytes, rest, out, -1);
+      hashRows(args, x, min(BLOCK, end - t), scratch + h * headBytes, panelBytes, rest, out, 0, -1);
     }
   }
 }
@@ -67,13 +73,17 @@ export function lshBucketsBalanced(argsAddress: usize, task: u32, scratch: usize
   loadMoments(args, moments, momentsPlace(args, rest));
   for (let t = 0; t < args.T; t += BLOCK) {
     const x = args.x + b * args.xB + t * args.xT + h * args.xH;
+    const base = args.base + b * args.baseB + t * args.baseT + ((h * args.baseHeads) / args.H) * args.baseH;
     const out = args.out + (((<usize>b * args.T + t) * args.H + h) << 2);
-    hashRows(args, x, min(BLOCK, args.T - t), scratch, panelBytes, rest, out, args.firstPosition + t);
+    hashRows(args, x, min(BLOCK, args.T - t), scratch, panelBytes, rest, out, base, args.firstPosition + t);
   }
   storeMoments(args, momentsPlace(args, rest), moments);
 }
 
-/** @param position of the first row, where projections are to be standardised; else -1 */
+/**
+ * @param base where the rows begin whose moments projections are to be standardised by
+ * @param position of the first row, if they are; else -1
+ */
 function hashRows(
   args: LshBucketsArgs,
   x: usize,
@@ -82,21 +92,24 @@ function hashRows(
   panelBytes: usize,
   scratch: usize,
   out: usize,
+  base: usize,
   position: i32,
 ): void {
   const scoreStride = <usize>((args.R + 7) & ~7) << 2;
   const lastRows = scratch;
   const scores = lastRows + (<usize>args.D << 4);
   const turned = scores + BLOCK * scoreStride;
-  const whole = rows & ~3;
-  if (whole) scoreRows(args, x, args.xT, whole, panels, panelBytes, scores, scoreStride);
-  if (rows > whole) {
-    copyRows(lastRows, x + whole * args.xT, args.xT, rows - whole, args.D);
-    scoreRows(args, lastRows, <usize>args.D << 2, 4, panels, panelBytes, scores + whole * scoreStride, scoreStride);
-  }
+  scoreAllRows(args, x, args.xT, rows, panels, panelBytes, lastRows, scores);
   if (position >= 0) {
     const moments = momentsPlace(args, scratch);
-    for (let r = 0; r < rows; r++) standardise(args, scores + r * scoreStride, moments, position + r + 1);
+    let baseScores = scores;
+    if (base != x) {
+      baseScores = moments + 2 * scoreStride;
+      scoreAllRows(args, base, args.baseT, rows, panels, panelBytes, lastRows, baseScores);
+    }
+    for (let r = 0; r < rows; r++) {
+      standardise(args, scores + r * scoreStride, baseScores + r * scoreStride, moments, position + r + 1);
+    }
   }
   const outStride = <usize>args.H << 2;
   for (let r = 0; r < rows; r += 4) {
@@ -130,21 +143,25 @@ function storeMoments(args: LshBucketsArgs, from: usize, to: usize): void {
   }
 }
 
-/** Takes a row's projections into the moments, and replaces them by their standardised values. @param n rows up to it */
-function standardise(args: LshBucketsArgs, scores: usize, moments: usize, n: i32): void {
+/**
+ * Takes a row's projections into the moments, and replaces those in `scores` by their standardised values.
+ * @param base the projections that the moments are of, in the same place or another
+ * @param n rows up to this one
+ */
+function standardise(args: LshBucketsArgs, scores: usize, base: usize, moments: usize, n: i32): void {
   const columnBytes = <usize>((args.R + 7) & ~7) << 2;
   const share = f32x4.splat(<f32>1 / <f32>n);
   for (let at: usize = 0; at < columnBytes; at += 16) {
-    const value = v128.load(scores + at);
+    const value = v128.load(base + at);
     let mean = v128.load(moments + at);
     let squares = v128.load(moments + columnBytes + at);
     const delta = f32x4.sub(value, mean);
     mean = f32x4.add(mean, f32x4.mul(delta, share));
-    const deviation = f32x4.sub(value, mean);
-    squares = f32x4.add(squares, f32x4.mul(delta, deviation));
+    squares = f32x4.add(squares, f32x4.mul(delta, f32x4.sub(value, mean)));
     v128.store(moments + at, mean);
     v128.store(moments + columnBytes + at, squares);
     const variance = f32x4.max(f32x4.mul(squares, share), f32x4.splat(LEAST_VARIANCE));
+    const deviation = f32x4.sub(v128.load(scores + at), mean);
     v128.store(scores + at, f32x4.div(deviation, f32x4.sqrt(variance)));
   }
 }
@@ -154,6 +171,25 @@ function packRotations(args: LshBucketsArgs, panels: usize, panelBytes: usize, r
     const to = panels + <usize>(r >> 3) * panelBytes + ((r & 4) << 2);
     packStraight(to, 32, rotations + (r << 2), <usize>args.R << 2, args.R - r, args.D);
   }
+}
+
+/** Any number of rows; those that do not fill 4 by way of `lastRows`. */
+function scoreAllRows(
+  args: LshBucketsArgs,
+  x: usize,
+  xStride: usize,
+  rows: i32,
+  panels: usize,
+  panelBytes: usize,
+  lastRows: usize,
+  scores: usize,
+): void {
+  const scoreStride = <usize>((args.R + 7) & ~7) << 2;
+  const whole = rows & ~3;
+  if (whole) scoreRows(args, x, xStride, whole, panels, panelBytes, scores, scoreStride);
+  if (rows == whole) return;
+  copyRows(lastRows, x + whole * xStride, xStride, rows - whole, args.D);
+  scoreRows(args, lastRows, <usize>args.D << 2, 4, panels, panelBytes, scores + whole * scoreStride, scoreStride);
 }
 
 function scoreRows(

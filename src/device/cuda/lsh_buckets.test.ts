@@ -7,11 +7,13 @@ function hash({
   buckets,
   gap = 0,
   balanced = false,
+  keyHeads,
 }: {
   D: number;
   buckets: number;
   gap?: number;
   balanced?: boolean;
+  keyHeads?: number;
 }) {
   const cuda = openFakeCuda();
   const [B, T, H] = [2, 3000, 3];
@@ -19,7 +21,8 @@ function hash({
   const x = fakeTensor(cuda.runtime, [B * T * width], "bf16").view([B, T, H, D], { strides: [T * width, width, D, 1] });
   const rotations = fakeTensor(cuda.runtime, [H, D, buckets / 2], "f32");
   const moments = balanced ? fakeTensor(cuda.runtime, [B, H, buckets / 2, 2], "f32") : null;
-  lshBuckets(cuda.runtime, { x, rotations, moments, out: fakeTensor(cuda.runtime, [B, T, H], "i32") });
+  const relativeTo = keyHeads ? fakeTensor(cuda.runtime, [B, T, keyHeads, D], "bf16") : null;
+  lshBuckets(cuda.runtime, { x, rotations, moments, relativeTo, out: fakeTensor(cuda.runtime, [B, T, H], "i32") });
   return { ...cuda, entries: cuda.launches.map(({ entry }) => entry) };
 }
 
@@ -51,11 +54,29 @@ test("balanced, each block draws its chunk of rows, from signals that are zero",
   expect(driver.calls("cuMemsetD32Async").at(-1)!.slice(1, 3)).toEqual([0, 1 + blocks]);
 });
 
+test("relative to keys, two projections share the memory of one, over chunks of half as many rows", () => {
+  const [own] = hash({ D: 64, buckets: 16, balanced: true }).launches;
+  const [relative] = hash({ D: 64, buckets: 16, balanced: true, keyHeads: 1 }).launches;
+  expect(relative).toMatchObject({
+    entry: "lsh_buckets_balanced",
+    defines: { RELATIVE: 1 },
+    sharedBytes: own!.sharedBytes,
+  });
+  expect(relative!.grid).toEqual([Math.ceil(3000 / 512) * 2 * 3, 1, 1]);
+  expect(hash({ D: 60, buckets: 16, balanced: true, keyHeads: 1 }).entries).toEqual([
+    "copy",
+    "copy",
+    "lsh_buckets_balanced",
+  ]);
+});
+
 test("balanced, all that a model may have fits into the shared memory of a data centre's GPU", () => {
   for (const D of [16, 64, 128, 256]) {
     for (const buckets of [2, 16, 48, 64, 80, 256]) {
-      const { sharedBytes } = hash({ D, buckets, balanced: true }).launches[0]!;
-      expect(sharedBytes).toBeLessThanOrEqual(h200.sharedBytesPerBlock - 128);
+      for (const keyHeads of [undefined, 3]) {
+        const { sharedBytes } = hash({ D, buckets, balanced: true, ...(keyHeads && { keyHeads }) }).launches[0]!;
+        expect(sharedBytes).toBeLessThanOrEqual(h200.sharedBytesPerBlock - 128);
+      }
     }
   }
 });

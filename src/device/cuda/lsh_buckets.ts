@@ -18,12 +18,19 @@ const staticSharedBytes = 128;
 type Args = Parameters<Ops["lshBuckets"]>[0];
 
 /** See `Ops.lshBuckets`. */
-export function lshBuckets(runtime: CudaRuntime, args: Args): void {
-  const launch = args.moments ? launchBalanced : launchPlain;
-  const { x } = args;
+export function lshBuckets(runtime: CudaRuntime, { relativeTo, ...args }: Args): void {
+  withReadableRows(runtime, args.x, (x) => {
+    if (!args.moments) launchPlain(runtime, { ...args, x });
+    else if (!relativeTo) launchBalanced(runtime, { ...args, x });
+    else withReadableRows(runtime, relativeTo, (base) => launchBalanced(runtime, { ...args, x, relativeTo: base }));
+  });
+}
+
+/** Gives `use` x, or a copy of it, whose rows begin where the kernels can read them, and have features beyond D that are finite. */
+function withReadableRows(runtime: CudaRuntime, x: Tensor, use: (x: Tensor) => void): void {
   const [B, T, H, D] = x.shape as [number, number, number, number];
   if (D % features === 0 && hasAlignedRows(x)) {
-    launch(runtime, args);
+    use(x);
     return;
   }
   const width = Math.ceil(D / features) * features;
@@ -32,10 +39,9 @@ export function lshBuckets(runtime: CudaRuntime, args: Args): void {
     const storage: CudaStorage = { address, bytes: 2 * size };
     const strides = [T * H * width, H * width, width, 1];
     const straight = new Tensor(x.device, storage, x.dtype, [...x.shape], strides);
-    // Features beyond D are read too, and must be finite.
     if (width > D && size > 0) runtime.call("cuMemsetD16Async", address, 0, size, runtime.stream);
     copy(runtime, { x, out: straight });
-    launch(runtime, { ...args, x: straight });
+    use(straight);
   });
 }
 
@@ -54,13 +60,18 @@ function launchPlain(runtime: CudaRuntime, { x, rotations, out }: Args): void {
   );
 }
 
-function launchBalanced(runtime: CudaRuntime, { x, rotations, moments, firstPosition = 0, out }: Args): void {
+function launchBalanced(
+  runtime: CudaRuntime,
+  { x, rotations, moments, relativeTo, firstPosition = 0, out }: Args,
+): void {
   const [B, T, H, D] = x.shape as [number, number, number, number];
   const { defines, partBytes, columns } = projection(x, rotations);
-  const runs = Math.floor(threads / columns);
+  const projections = relativeTo ? 2 : 1;
+  const runs = Math.floor(threads / columns / projections);
   const stride = columns + (columns % 16 === 0 ? 8 : 0);
   const scoreBytes = 4 * runs * (runRows * stride + (columns % 32));
-  const sharedBytes = Math.max(partBytes, 8 * threads) + scoreBytes;
+  const sharedBytes = Math.max(partBytes, 8 * threads) + projections * scoreBytes;
+  const base = relativeTo ?? x;
   mustFit(runtime, sharedBytes + staticSharedBytes, x, rotations);
   const blocks = Math.ceil(T / (runs * runRows)) * B * H;
   if (blocks === 0) return;
@@ -69,12 +80,14 @@ function launchBalanced(runtime: CudaRuntime, { x, rotations, moments, firstPosi
     runtime.call("cuMemsetD32Async", address, 0, 1 + blocks, runtime.stream);
     const pointers = [rotations, moments!, out, address, address + signalBytes].map(pointer);
     runtime.launch(
-      { file: "lsh_buckets_balanced", defines },
+      { file: "lsh_buckets_balanced", defines: { ...defines, ...(relativeTo && { RELATIVE: 1 }) } },
       {
         grid: [blocks],
         threads,
         sharedBytes,
-        parameters: [pack([...view(x), ...pointers, ...[B, T, H, D, firstPosition].map(i32)])],
+        parameters: [
+          pack([...view(x), ...view(base), ...pointers, ...[B, T, H, base.shape[2]!, D, firstPosition].map(i32)]),
+        ],
       },
     );
   });

@@ -3,21 +3,25 @@
 // next chunk of rows in turn, publishes its moments, and waits for those of the chunks before it.
 //
 // Input:  x [B,T,H,D] strided, bfloat16 or half; rotations f32 [H,D,BUCKETS/2]; moments f32 [B,H,BUCKETS/2,2]: mean and sum
-//         of squared deviations of the firstPosition rows before, if there are any. Output: out i32 [B,T,H], contiguous;
+//         of squared deviations of the firstPosition rows before, if there are any; base [B,T,baseHeads,D] strided: whose
+//         moments they are, x itself or, if RELATIVE, another, of which head h * baseHeads / H counts for head h. Output: out i32 [B,T,H], contiguous;
 //         moments up to the last row.
 // Grid:   x = ceil(T / CHUNK_ROWS) * B * H; blocks of THREADS threads. Who has turn n owns chunk n / (B * H) of head
 //         n % (B * H). Turns are drawn when a block starts, so those that it waits for have started before it.
-// Shared: max(PART_BYTES, THREADS * 8) + RUNS * RUN_STRIDE * 4 bytes.
+// Shared: max(PART_BYTES, THREADS * 8) + RUNS * RUN_STRIDE * 4 bytes, the latter twice if RELATIVE.
 // Scratch: signals, 1 + chunks * B * H numbers; records, chunks * B * H * BUCKETS / 2 pairs.
-// Set by the launcher: HEAD_DIM, BUCKETS, ELEMENT_F16, as lsh_projection.cuh says, and its numerics.
+// Set by the launcher: HEAD_DIM, BUCKETS, ELEMENT_F16, as lsh_projection.cuh says, and its numerics; RELATIVE.
 // Numerics: f32. Moments of a run by two passes over it, of runs and chunks by merging in their order (Chan, Golub and
 //         LeVeque, 1979), of single rows by Welford (Technometrics 4, 1962): the same bits in every run, and no
 //         cancellation where the mean is large.
 // Follows Reformer (arXiv 2001.04451); turns as in single-pass scans (Merrill and Garland, NVR-2016-002).
 #include "lsh_projection.cuh"
+#ifndef RELATIVE
+#define RELATIVE 0
+#endif
 
 constexpr int RUN = 32;                  // rows that one thread walks, for one column
-constexpr int RUNS = THREADS / COLUMNS;  // of a chunk
+constexpr int RUNS = THREADS / COLUMNS / (1 + RELATIVE);  // of a chunk; fewer where two projections share the memory
 constexpr int CHUNK_ROWS = RUN * RUNS;
 constexpr int STRIDE = COLUMNS + (COLUMNS % 16 ? 0 : 8);  // odd multiples of 8: stores of accumulators meet no bank twice
 constexpr int RUN_STRIDE = RUN * STRIDE + COLUMNS % 32;   // nor do threads that walk neighbouring runs
@@ -25,13 +29,13 @@ constexpr int RUN_MOMENTS_BYTES = THREADS * 8;
 constexpr float LEAST_VARIANCE = 1e-12f;
 
 struct BalancedArgs {
-  View x;
+  View x, base;
   const float* rotations;
   float2* moments;
   int* out;
   int* signals;     // zero before; the next turn, then [chunks][B * H]: 1 where the chunk's record is there
   float2* records;  // [chunks][B * H][HALF]
-  int B, T, H, D, firstPosition;
+  int B, T, H, baseHeads, D, firstPosition;
 };
 
 /** Of `count` values; a float, exact up to 2^24, for conversions are as slow as divisions. */
@@ -45,21 +49,21 @@ struct Moments {
     m2 += other.y + delta * delta * count * share;
     count += otherCount;
   }
-  /** Takes a value in. @returns it, standardised */
-  DEVICE float add(float value) {
+  /** Takes a value in. @returns `own`, that value or another, standardised */
+  DEVICE float add(float value, float own) {
     count += 1.f;
     const float delta = value - mean, share = __fdividef(1.f, count);
     mean = fmaf(delta, share, mean);
-    const float deviation = value - mean;
-    m2 = fmaf(delta, deviation, m2);
-    return deviation * rsqrtf(fmaxf(m2 * share, LEAST_VARIANCE));
+    m2 = fmaf(delta, value - mean, m2);
+    return (own - mean) * rsqrtf(fmaxf(m2 * share, LEAST_VARIANCE));
   }
   DEVICE float2 pair() const { return make_float2(mean, m2); }
 };
 
-/** One column of a run: the projections of `count` rows, later their scores, in shared memory. */
+/** One column of a run: the projections of `count` rows of base, and those of x, later its scores, in shared memory. */
 struct Run {
-  float* column;
+  const float* column;
+  float* own;  // the same if not RELATIVE
   int count;
 
   /** The mean first, then the squares. */
@@ -77,7 +81,7 @@ struct Run {
   }
   DEVICE void standardise(Moments before) const {
 #pragma unroll 8
-    for (int i = 0; i < count; ++i) column[i * STRIDE] = before.add(column[i * STRIDE]);
+    for (int i = 0; i < count; ++i) own[i * STRIDE] = before.add(column[i * STRIDE], own[i * STRIDE]);
   }
 };
 
@@ -91,22 +95,26 @@ DEVICE void await(const int* signal) {
 /** A chunk of a head, its projections and later scores in shared memory. */
 struct Chunk {
   int number, heads, head, b, h, first, rows;
-  float* scores;  // [RUNS][RUN][STRIDE], with gaps between runs
+  float* scores;  // of x: [RUNS][RUN][STRIDE], with gaps between runs
+  float* base;    // projections of base, likewise
   float2* runs;   // [RUNS][COLUMNS], of threads: moments of each, later of all before each; where the rotations were
 
   DEVICE int run_rows(int run) const { return max(0, min(RUN, rows - run * RUN)); }
-  DEVICE float* row(int i) const { return scores + i / RUN * RUN_STRIDE + i % RUN * STRIDE; }
+  DEVICE int row(int i) const { return i / RUN * RUN_STRIDE + i % RUN * STRIDE; }
 
   DEVICE void project(const BalancedArgs& a, uint4* parts) const {
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     split_rotations(a.rotations + (i64)h * a.D * HALF, a.D, parts);
     __syncthreads();  // guards the rotations: all parts are written
-    const u16* x = view_head<u16>(a.x, b, h);
+    project_rows(a, view_head<u16>(a.x, b, h), a.x.row, parts, scores);
+    if (RELATIVE) project_rows(a, view_head<u16>(a.base, b, h * a.baseHeads / a.H), a.base.row, parts, base);
+  }
+  DEVICE void project_rows(const BalancedArgs& a, const u16* x, i64 stride, uint4* parts, float* projections) const {
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
 #pragma unroll 1
     for (int tile = warp * TILE; tile < rows; tile += WARPS * TILE) {
       Rows left;
-      left.load(x, a.x.row, first + tile, a.T, a.D);
-      float* to = row(tile) + (lane >> 2) * STRIDE + (lane & 3) * 2;
+      left.load(x, stride, first + tile, a.T, a.D);
+      float* to = projections + row(tile) + (lane >> 2) * STRIDE + (lane & 3) * 2;
 #pragma unroll 1
       for (int n = 0; n < COLUMNS / 8; ++n) {
         float sums[4];
@@ -161,14 +169,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
   chunk.first = chunk.number * CHUNK_ROWS;
   chunk.rows = min(CHUNK_ROWS, a.T - chunk.first);
   chunk.scores = (float*)((char*)parts + max(PART_BYTES, RUN_MOMENTS_BYTES));
+  chunk.base = chunk.scores + RELATIVE * RUNS * RUN_STRIDE;
   chunk.runs = (float2*)parts;
   chunk.project(a, parts);
   __syncthreads();  // guards the projections: all are written; and the rotations: none is read any more
 
   // Moments: of runs, of the chunk for those that follow, of all before each run.
   const int number = threadIdx.x / COLUMNS;
-  const Run run = {chunk.scores + number * RUN_STRIDE + threadIdx.x % COLUMNS,
-                   number < RUNS ? chunk.run_rows(number) : 0};
+  const int column = number * RUN_STRIDE + threadIdx.x % COLUMNS;
+  const Run run = {chunk.base + column, chunk.scores + column, number < RUNS ? chunk.run_rows(number) : 0};
   chunk.runs[threadIdx.x] = run.moments();
   __syncthreads();  // guards the moments: those of all runs are written
   Moments given;
@@ -194,7 +203,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     Farthest farthest = {0.f, 0};
 #pragma unroll 2
     for (int n = 0; n < COLUMNS; n += 4) {
-      const float4 four = *(const float4*)(chunk.row(i) + n);
+      const float4 four = *(const float4*)(chunk.scores + chunk.row(i) + n);
       const float scores[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
       for (int c = 0; c < 4; ++c)

@@ -1,3 +1,4 @@
+import type { Tensor } from "../../tensor.ts";
 import type { Ops } from "../ops.ts";
 import { type Operand, u32 } from "./kernel_arguments.ts";
 import type { WebgpuRuntime } from "./runtime.ts";
@@ -11,7 +12,7 @@ type Args = Parameters<Ops["lshBuckets"]>[0];
 
 /** See `Ops.lshBuckets`. */
 export function lshBuckets(runtime: WebgpuRuntime, args: Args): void {
-  const { x, rotations, moments, firstPosition = 0, out } = args;
+  const { x, rotations, moments, relativeTo, firstPosition = 0, out } = args;
   const [B, T, H, D] = x.shape as [number, number, number, number];
   const half = rotations.shape[2]!;
   const tiles = Math.ceil(T / threads);
@@ -19,19 +20,26 @@ export function lshBuckets(runtime: WebgpuRuntime, args: Args): void {
   if (groups === 0) return;
   const numbers = { B: u32(B), T: u32(T), H: u32(H), D: u32(D), half: u32(half), tiles: u32(tiles) };
   const first = u32(firstPosition);
-  const hash = (records: Operand | null) =>
+  const hash = ({ records, base }: { records: Operand | null; base: Tensor }) =>
     runtime.launch(
-      { file: "lsh_buckets", uses, constants },
-      { groups, reads: { x, rotations, records }, writes: { out }, numbers: { ...numbers, firstPosition: first } },
+      { file: "lsh_buckets", uses, constants: { ...constants, RELATIVE: base === x ? 0 : 1 } },
+      {
+        ...{ groups, reads: { x, base, rotations, records }, writes: { out } },
+        numbers: { ...numbers, baseHeads: u32(base.shape[2]!), firstPosition: first },
+      },
     );
   if (!moments) {
-    hash(null);
+    hash({ records: null, base: x });
     return;
   }
+  const base = relativeTo ?? x;
   runtime.withScratch(2 * groups * half, "f32", (records) => {
     runtime.launch(
       { file: "lsh_buckets_moments", uses, constants },
-      { groups, reads: { x, rotations }, writes: { records }, numbers },
+      {
+        ...{ groups, reads: { x: base, rotations }, writes: { records } },
+        numbers: { ...numbers, xHeads: u32(base.shape[2]!) },
+      },
     );
     const count = B * H * half;
     runtime.launch(
@@ -45,6 +53,6 @@ export function lshBuckets(runtime: WebgpuRuntime, args: Args): void {
         },
       },
     );
-    hash(records);
+    hash({ records, base });
   });
 }

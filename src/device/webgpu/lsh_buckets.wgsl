@@ -1,13 +1,16 @@
 // lshBuckets: bucket = argmax of [x R; -x R], the lowest index on a tie; with records, of standardised projections.
 // Inputs:  x [B,T,H,D] strided; rotations [H,D,half]; records [B,H,tiles,half,2] or null: mean and sum of squared
-//          deviations of all rows before each tile. Output: out i32 [B,T,H].
-// Numbers: B, T, H, D, half (buckets / 2), tiles (ceil(T / THREADS)), first_position (rows before x).
+//          deviations of all rows before each tile; base [B,T,base_heads,D] strided: whose moments they are, x itself or,
+//          if RELATIVE is 1, another, of which head h * base_heads / H counts for head h. Output: out i32 [B,T,H].
+// Numbers: B, T, H, D, half (buckets / 2), tiles (ceil(T / THREADS)), base_heads, first_position (rows before x).
 // Grid:    B * H * tiles workgroups; a thread owns a row, and its neighbours read the same rotations. To standardise, a
 //          thread walks the tile's rows for a column (Welford, Technometrics 4, 1962).
-// Set by the launcher: THREADS. Uses lsh_buckets_project.
+// Set by the launcher: THREADS, RELATIVE. Uses lsh_buckets_project.
 // Numerics: f32; COLUMNS rotations at a time, so that x is read half / COLUMNS times.
 // Paper:   Reformer, arXiv 2001.04451.
 const LEAST_VARIANCE = 1e-12;
+/** Projections of base, where tile holds those of x. */
+var<workgroup> base_tile: array<f32, 1u + RELATIVE * (THREADS * COLUMNS - 1u)>;
 
 @compute @workgroup_size(THREADS)
 fn lsh_buckets(
@@ -30,6 +33,7 @@ fn lsh_buckets(
     var scores = project(row, h, first);
     if (HAS_RECORDS) {
       put_row(lane, scores);
+      if (RELATIVE == 1u) { put_base_row(lane, row_base(b, min(t, args.T - 1u), h * args.base_heads / args.H), h, first); }
       workgroupBarrier();  // guards the tile: all projections are written
       if (lane < own) {
         standardise(lane, min(THREADS, args.T - begin), begin, (group * args.half + first + lane) * 2u);
@@ -57,10 +61,23 @@ fn standardise(column: u32, rows: u32, begin: u32, record: u32) {
   var squares = load_records(record + 1u);
   for (var i = 0u; i < rows; i++) {
     let count = f32(args.first_position + begin + i + 1u);
-    let value = tile[i * COLUMNS + column];
+    let own = tile[i * COLUMNS + column];
+    var value = own;
+    if (RELATIVE == 1u) { value = base_tile[i * COLUMNS + column]; }
     let delta = value - mean;
     mean += delta / count;
     squares += delta * (value - mean);
-    tile[i * COLUMNS + column] = (value - mean) / sqrt(max(squares / count, LEAST_VARIANCE));
+    tile[i * COLUMNS + column] = (own - mean) / sqrt(max(squares / count, LEAST_VARIANCE));
+  }
+}
+
+/** As `project`, of base. @param row where the row begins */
+fn put_base_row(to: u32, row: u32, h: u32, first: u32) {
+  for (var c = 0u; c < min(COLUMNS, args.half - first); c++) {
+    var sum = 0.0;
+    for (var d = 0u; d < args.D; d++) {
+      sum += load_base(row + d) * load_rotations((h * args.D + d) * args.half + first + c);
+    }
+    base_tile[to * COLUMNS + c] = sum;
   }
 }

@@ -1,7 +1,7 @@
 // lsh_buckets_moments: of each tile of THREADS rows and each rotation, the mean and the sum of squared deviations of the
 // projections, in two passes over them.
-// Inputs:  x [B,T,H,D] strided; rotations [H,D,half]. Output: records [B,H,tiles,half,2].
-// Numbers: B, T, H, D, half, tiles (ceil(T / THREADS)).
+// Inputs:  x [B,T,x_heads,D] strided, head h * x_heads / H for head h; rotations [H,D,half]. Output: records [B,H,tiles,half,2].
+// Numbers: B, T, H, D, half, tiles (ceil(T / THREADS)), x_heads.
 // Grid:    B * H * tiles workgroups; a thread projects a row, then some walk a column.
 // Set by the launcher: THREADS. Uses lsh_buckets_project.
 @compute @workgroup_size(THREADS)
@@ -16,7 +16,7 @@ fn lsh_buckets_moments(
   let b = group / args.tiles / args.H;
   if (b >= args.B) { return; }
   let rows = min(THREADS, args.T - begin);
-  let row = row_x(b, min(begin + lane, args.T - 1u), h);
+  let row = row_x(b, min(begin + lane, args.T - 1u), h * args.x_heads / args.H);
   for (var first = 0u; first < args.half; first += COLUMNS) {
     put_row(lane, project(row, h, first));
     workgroupBarrier();  // guards the tile: all projections are written
