@@ -59,7 +59,16 @@ async function learn({ run, differs, model, parameters, before, T, seconds, sche
     const { gpt, isLast, lossByPosition, ...others } = measured;
     for (const name in before) others[name] += before[name];
     const last = isLast && T === context && { lossByPosition, probe: await probe(gpt) };
-    record({ run, ...differs, sharedQK: model.sharedQK, context: T, seconds: flags.seconds, school, ...others, ...last });
+    record({
+      run,
+      ...differs,
+      sharedQK: model.sharedQK,
+      context: T,
+      seconds: flags.seconds,
+      school,
+      ...others,
+      ...last,
+    });
     const { step, valLoss, stepMs } = others;
     console.log(
       `${run}, T ${T}, step ${step}: perplexity ${Math.exp(valLoss).toFixed(2)}, ${stepMs.toFixed(1)} ms a step`,

@@ -106,24 +106,15 @@ class GroupData {
   hash({ q, k }: Heads, { first, end }: RowRange): void {
     const { qRotations, kRotations } = this.#draws;
     const { firstHead, headCount, firstKeyHead, keyHeadCount } = this.#group;
-    if (!qRotations) return;
     const [queries, keys] = [q.slice(2, firstHead, headCount), k.slice(2, firstKeyHead, keyHeadCount)];
-    const firstPosition = first;
-    const qOut = rowsOf(this.#q!, first, end);
+    const { ops } = this.#device;
     // A query and a key that are alike share a bucket only if both are taken relative to the same mean: the keys', so that
     // it is keys whose buckets are even.
-    const relativeTo = this.#kMoments ? keys : null;
-    this.#device.ops.lshBuckets({
-      x: queries,
-      rotations: qRotations,
-      moments: this.#qMoments,
-      relativeTo,
-      firstPosition,
-      out: qOut,
-    });
-    if (!kRotations) return;
-    const kOut = rowsOf(this.#k!, first, end);
-    this.#device.ops.lshBuckets({ x: keys, rotations: kRotations, moments: this.#kMoments, firstPosition, out: kOut });
+    const [own, theirs] = [this.#qMoments, this.#kMoments];
+    const relativeTo = theirs && keys;
+    const place = (buckets: Tensor<"i32">) => ({ firstPosition: first, out: rowsOf(buckets, first, end) });
+    if (qRotations) ops.lshBuckets({ x: queries, rotations: qRotations, moments: own, relativeTo, ...place(this.#q!) });
+    if (kRotations) ops.lshBuckets({ x: keys, rotations: kRotations, moments: theirs, ...place(this.#k!) });
   }
 
   pattern({ first, end }: RowRange): Pattern {

@@ -36,8 +36,8 @@ export function sparsityOps({ sum }: Arithmetic): Pick<Ops, "lshBuckets" | "keep
 }
 
 /**
- * What `lshBuckets` compares for one row: its projections, or, with moments, these standardised. Then the moments must be
- * of the rows before (of none at position 0), and are afterwards those up to this row (Welford, Technometrics 4, 1962).
+ * What `lshBuckets` compares for one row: its projections v, or, with moments, these standardised. Then the moments, of v or
+ * of the projections u of `relativeTo`, must be of the rows before (of none at position 0), and are afterwards those up to this row (Welford, Technometrics 4, 1962).
  * @returns [R], signs as they are
  */
 export function hashScores(
@@ -45,15 +45,13 @@ export function hashScores(
   { b, t, h }: { b: number; t: number; h: number },
   sum: Arithmetic["sum"],
 ): number[] {
-  const [xRow, base] = [
-    row(x, b, t, h),
-    relativeTo ? row(relativeTo, b, t, Math.floor((h * relativeTo.shape[2]) / x.shape[2])) : null,
-  ];
+  const xRow = row(x, b, t, h);
+  const base = relativeTo ? row(relativeTo, b, t, Math.floor((h * relativeTo.shape[2]) / x.shape[2])) : xRow;
   return Array.from({ length: rotations.shape[2] }, (_, r) => {
     const project = (from: Numbers) => sum(from.length, (d) => from[d] * row(rotations, h, d)[r]);
     const v = project(xRow);
     if (!moments) return v;
-    const u = base ? project(base) : v;
+    const u = base === xRow ? v : project(base);
     const [MEAN, M2] = [0, 1];
     const own = row(moments, b, h, r);
     const n = firstPosition + t + 1;
