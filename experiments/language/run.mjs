@@ -1,7 +1,7 @@
 // Trains the paper's 124M model (arXiv 2306.01160, section 4) once for each kind of attention, on the same tokens in the same
 // order, and records the validation loss against tokens and time.
 // Usage, in a built checkout or a packed folder, with tokens made as ../text/make.mjs says:
-//   node experiments/language/run.mjs --data DATA [--device cuda] [--steps 2000] [--context 8192] [--tokens 32768] [--out FILE] [RUN ...]
+//   node experiments/language/run.mjs --data DATA [--device cuda] [--steps 2000] [--context 8192] [--tokens 32768] [--seed 1] [--out FILE] [RUN ...]
 // Runs are independent: two GPUs take half of them each (CUDA_VISIBLE_DEVICES=1 node ...).
 import { openDataset } from "../../dist/data/index.js";
 import { modelPresets } from "../../dist/gpt/index.js";
@@ -11,7 +11,7 @@ const hash16 = "hash(16, diagonal=false, balanced=true)";
 /** What differs from the paper's model, in which keys are the normalised queries and positions are learned. */
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
-  flags: { data: "data", steps: 2000, context: 8192, tokens: 32768, layers: 12, width: 768 },
+  flags: { data: "data", steps: 2000, context: 8192, tokens: 32768, layers: 12, width: 768, seed: 1 },
   runs: {
     dense: { attention: "dense" },
     "hash 16 balanced": { attention: hash16 },
@@ -48,16 +48,16 @@ const { flags, runs } = chosenRuns({
     },
   },
 });
-const { steps, context, tokens, layers, width } = flags;
+const { steps, context, tokens, layers, width, seed } = flags;
 const batch = Math.max(1, Math.round(tokens / context));
 
 const { device, record } = await openExperiment("language", flags);
 const data = await openDataset(flags.data);
 for (const [run, differs] of runs) {
-  const model = { ...modelPresets["paper-124m"], context, layers, width, ...differs };
-  const train = { batch, steps, clip: null, evalEvery: Math.max(1, Math.ceil(steps / 12)), evalBatches: 8 };
+  const model = { ...modelPresets["paper-124m"], context, layers, width, seed, ...differs };
+  const train = { batch, steps, seed, clip: null, evalEvery: Math.max(1, Math.ceil(steps / 12)), evalBatches: 8 };
   for await (const { gpt, isLast, lossByPosition, ...measured } of training({ device, model, train, data })) {
-    record({ run, ...differs, context, batch, steps, ...measured, ...(isLast && { lossByPosition }) });
+    record({ run, ...differs, seed, context, batch, steps, ...measured, ...(isLast && { lossByPosition }) });
     const { step, valLoss, stepMs, visibleShare } = measured;
     const seen = `${(100 * visibleShare).toFixed(1)} % visible`;
     console.log(
