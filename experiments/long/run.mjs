@@ -20,7 +20,7 @@ const { flags, runs } = chosenRuns({
 });
 const { seconds, school, context, layers, width, every: evalEvery } = flags;
 
-/** What a run goes through, each with as many tokens a step; the learning rate rises in the first and comes down in the last. */
+/** What a run goes through, each with as many tokens a step; the learning rate rises in each and comes down in the last alone. */
 const stages =
   school === 0
     ? [{ T: context, seconds }]

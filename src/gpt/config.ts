@@ -158,9 +158,7 @@ function checkHeads(config: ModelConfig): void {
 function checkKeyHeadsApart(config: ModelConfig): void {
   const { heads, kvHeads } = config;
   for (const attention of layerAttentions(config)) {
-    let end = 0;
-    const ends = attention.map((group) => (end += group.heads));
-    if (ends.every((end) => end % (heads / kvHeads) === 0)) continue;
+    if (headRanges(attention).every(({ end }) => end % (heads / kvHeads) === 0)) continue;
     const rule = `such that no group of heads ends within one of the ${kvHeads} key heads, where positions are rope-windows`;
     throw wrong("attention", rule, formatAttention(attention));
   }
@@ -168,19 +166,28 @@ function checkKeyHeadsApart(config: ModelConfig): void {
 
 /** Balanced queries go by the moments of their keys: all in a group by one key head, or as many by each. */
 function checkBalancedKeyHeads(config: ModelConfig): void {
-  const perKeyHead = config.heads / config.kvHeads;
+  const { heads, kvHeads } = config;
+  const perKeyHead = heads / kvHeads;
   for (const attention of layerAttentions(config)) {
-    let end = 0;
-    for (const { heads, pattern } of attention) {
-      const first = end;
-      end += heads;
-      if (!("balanced" in pattern) || !pattern.balanced) continue;
+    const isClear = headRanges(attention).every(({ pattern, first, end }) => {
+      if (!("balanced" in pattern) || !pattern.balanced) return true;
       const readsOne = Math.floor(first / perKeyHead) === Math.floor((end - 1) / perKeyHead);
-      if (readsOne || (first % perKeyHead === 0 && end % perKeyHead === 0)) continue;
-      const rule = `such that a group of balanced heads reads one of the ${config.kvHeads} key heads, or whole ones`;
-      throw wrong("attention", rule, formatAttention(attention));
-    }
+      return readsOne || (first % perKeyHead === 0 && end % perKeyHead === 0);
+    });
+    if (isClear) continue;
+    const rule = `such that a group of balanced heads reads one of the ${kvHeads} key heads, or whole ones`;
+    throw wrong("attention", rule, formatAttention(attention));
   }
+}
+
+/** The groups of a layer, each with its heads: first .. end - 1. */
+function headRanges(attention: LayerAttention) {
+  let end = 0;
+  return attention.map(({ heads, pattern }) => {
+    const first = end;
+    end += heads;
+    return { pattern, first, end };
+  });
 }
 
 function wrong(field: string, rule: string, actual: string, fix = ""): ShapeError {

@@ -37,7 +37,8 @@ export function sparsityOps({ sum }: Arithmetic): Pick<Ops, "lshBuckets" | "keep
 
 /**
  * What `lshBuckets` compares for one row: its projections v, or, with moments, these standardised. Then the moments, of v or
- * of the projections u of `relativeTo`, must be of the rows before (of none at position 0), and are afterwards those up to this row (Welford, Technometrics 4, 1962).
+ * of the projections u of `relativeTo`, must be of the rows before (of none at position 0), and are afterwards those up to
+ * this row (Welford, Technometrics 4, 1962).
  * @returns [R], signs as they are
  */
 export function hashScores(
