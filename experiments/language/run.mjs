@@ -46,6 +46,11 @@ const { flags, runs } = chosenRuns({
       positions: "rope-windows",
       sharedQK: false,
     },
+    "window + hash balanced RoPE own keys": {
+      attention: "window(256):6 hash(16, balanced=true):6",
+      positions: "rope-windows",
+      sharedQK: false,
+    },
   },
 });
 const { steps, context, tokens, layers, width, seed } = flags;

@@ -15,7 +15,7 @@ const { flags, runs } = chosenRuns({
     dense: { attention: "dense", positions: "rope" },
     "window + dense": { attention: "window(256):6 dense:6" },
     window: { attention: "window(256)" },
-    "window + hash balanced": { attention: "window(256):6 hash(16, balanced=true):6", sharedQK: true },
+    "window + hash balanced": { attention: "window(256):6 hash(16, balanced=true):6" },
   },
 });
 const { seconds, school, context, layers, width, every: evalEvery } = flags;
