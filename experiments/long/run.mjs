@@ -79,33 +79,28 @@ async function learn({ run, differs, model, parameters, before, T, seconds, sche
 }
 
 /**
- * Ends validation texts with a passage that stood some way back, and measures its loss there.
- * @returns [distance, loss in nats a token][], and first [0, loss] where the passage stands for the first time
+ * Ends validation texts with the passage that follows them, once as it is and once for each distance with the same passage planted
+ * so far before.
+ * @returns [distance, loss of the passage in nats a token after its cue][]; distance 0 is that of a passage that was not planted
  */
 async function probe(gpt) {
   const length = passage.cue + passage.found;
   const distances = [256, 1024, 4096, 8192, 16384, 32768, 61440].filter((distance) => distance + length <= gpt.T);
-  const sums = new Map([[0, 0], ...distances.map((distance) => [distance, 0])]);
+  const sums = new Map([0, ...distances].map((distance) => [distance, 0]));
+  const end = gpt.T - length;
   for (let index = 0; index < probeTexts; index++) {
-    const start = Math.floor((index * (data.validation.count - gpt.T)) / probeTexts);
-    const text = Int32Array.from(await data.validation.read(start, gpt.T));
-    for (const distance of distances) {
-      const tokens = text.slice();
-      const [first, again] = [gpt.T - length - distance, gpt.T - length];
-      tokens.copyWithin(again, first, first + length);
+    const start = Math.floor((index * (data.validation.count - gpt.T - length)) / probeTexts);
+    const text = Int32Array.from(await data.validation.read(start, gpt.T + length));
+    for (const distance of sums.keys()) {
+      const tokens = text.slice(0, gpt.T);
+      for (const at of new Set([end, end - distance])) tokens.set(text.subarray(gpt.T), at);
       const losses = await lossesOf(gpt, tokens, index);
-      sums.set(distance, sums.get(distance) + mean(losses, again));
-      sums.set(0, sums.get(0) + mean(losses, first) / distances.length);
+      // The loss at a place is that of the token after it.
+      const found = losses.subarray(end + passage.cue - 1, end + length - 1);
+      sums.set(distance, sums.get(distance) + found.reduce((sum, loss) => sum + loss, 0) / found.length);
     }
   }
   return [...sums].map(([distance, sum]) => [distance, sum / probeTexts]);
-
-  /** Of the tokens after the cue. */
-  function mean(losses, at) {
-    // The loss at a place is that of the token after it.
-    const found = losses.subarray(at + passage.cue - 1, at + length - 1);
-    return found.reduce((sum, loss) => sum + loss, 0) / found.length;
-  }
 }
 
 /** Loss of the token after each of `tokens`; the last has none. */
