@@ -13,10 +13,10 @@ export data out
 
 # What matters most first.
 runs='
-language --data $data --steps 6110 "dense RoPE own keys"
-language --data $data --steps 6110 "window + hash RoPE own keys"
-language --data $data --steps 6110 "window + dense RoPE own keys"
-language --data $data --steps 6110 "window RoPE own keys"
+language --data $data --steps 3055 "dense RoPE own keys"
+language --data $data --steps 3055 "window + hash RoPE own keys"
+language --data $data --steps 3055 "window + dense RoPE own keys"
+language --data $data --steps 3055 "window RoPE own keys"
 long --data $data --seconds 250 "window + hash"
 long --data $data --seconds 250 dense
 long --data $data --seconds 250 "window + dense"
@@ -30,6 +30,7 @@ language --data $data --steps 6110 "window + dense"
 language --data $data --steps 6110 "window + hash"
 language --data $data --steps 6110 window
 language --data $data --steps 1000 --context 16384 dense "window + dense" "window + hash" window
+language --data $data --steps 1000 --context 16384 "dense RoPE own keys" "window + dense RoPE own keys" "window + hash RoPE own keys" "window + hash balanced RoPE own keys" "window RoPE own keys"
 bytes --text $data/text
 images --images $data
 language --data $data --steps 1000

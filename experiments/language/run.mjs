@@ -37,7 +37,7 @@ const { flags, runs } = chosenRuns({
     "window + dense RoPE": { attention: "window(256):6 dense:6", positions: "rope" },
     // Buckets go by content alone.
     "window + hash RoPE": { attention: "window(256):6 hash(16, balanced=true):6", positions: "rope-windows" },
-    // As models are made today.
+    // As models are made today. Turned: hashing heads have positions too; scores: but not in their buckets.
     "dense RoPE own keys": { attention: "dense", positions: "rope", sharedQK: false },
     "window RoPE own keys": { attention: "window(256)", positions: "rope", sharedQK: false },
     "window + dense RoPE own keys": { attention: "window(256):6 dense:6", positions: "rope", sharedQK: false },
@@ -49,6 +49,33 @@ const { flags, runs } = chosenRuns({
     "window + hash balanced RoPE own keys": {
       attention: "window(256):6 hash(16, balanced=true):6",
       positions: "rope-windows",
+      sharedQK: false,
+    },
+    "window + hash fixed RoPE own keys": {
+      attention: "window(256):6 hash(16):6",
+      positions: "rope-windows",
+      sharedQK: false,
+      rotations: "fixed",
+    },
+    "window + hash turned RoPE own keys": { attention: "window(256):6 hash(16):6", positions: "rope", sharedQK: false },
+    "window + hash scores RoPE own keys": {
+      attention: "window(256):6 hash(16):6",
+      positions: "rope-scores",
+      sharedQK: false,
+    },
+    "window + union turned RoPE own keys": {
+      attention: "window(256):6 union(window(256), hash(16)):6",
+      positions: "rope",
+      sharedQK: false,
+    },
+    "window + union scores RoPE own keys": {
+      attention: "window(256):6 union(window(256), hash(16)):6",
+      positions: "rope-scores",
+      sharedQK: false,
+    },
+    "9 windows + 3 hash scores RoPE own keys": {
+      attention: "window(256):9 hash(16):3",
+      positions: "rope-scores",
       sharedQK: false,
     },
   },

@@ -166,12 +166,19 @@ export function headViews(config: ModelConfig, { B, T }: PassShape, qkv: Tensor,
 const NORMALIZE_EPSILON = 1e-6;
 const ROPE_BASE = 10000;
 
+/** How a block's rows see each other. */
+export interface BlockAttention {
+  /** Puts queries and keys into the buckets that `attend` goes by. Keys that are made of queries may not be there yet. */
+  hash(heads: Heads): void;
+  /** Fills `activations.o` and `.lse` from `.heads`. */
+  attend(activations: BlockActivations): void;
+}
+
 /**
  * The block's forward.
  * @param x [N,C] residual stream in
  * @param out [N,C] residual stream out; may be x if `activations.middle` is x too
  * @param turned the layer's, of `turnedHeads`
- * @param attend fills `activations.o` and `.lse` from `.heads`
  */
 export function blockForward(
   ops: Ops,
@@ -183,7 +190,7 @@ export function blockForward(
     activations,
     turned,
     firstPosition = 0,
-    attend,
+    attention,
   }: {
     x: Tensor;
     out: Tensor;
@@ -191,7 +198,7 @@ export function blockForward(
     activations: BlockActivations;
     turned: readonly HeadRun[];
     firstPosition?: number;
-    attend: (activations: BlockActivations) => void;
+    attention: BlockAttention;
   },
 ): void {
   const { norm1, qkv, heads, o, middle, norm2, preGelu, gelu } = activations;
@@ -199,10 +206,14 @@ export function blockForward(
 
   normForward(ops, config, x, weights.norm1, norm1);
   ops.linear({ x: norm1.out, w: weights.qkv.weight, bias: weights.qkv.bias, out: qkv });
+  // Turned by their positions, two rows that are alike seldom share a bucket once they stand far apart.
+  const hashesContent = config.positions === "rope-scores";
+  if (hashesContent) attention.hash(heads);
   turn(ops, config, heads, { turned, firstPosition });
   // After the turning, which keeps lengths, so that the keys are turned with their queries.
   if (config.sharedQK) ops.normalizeRows({ x: heads.q, epsilon: NORMALIZE_EPSILON, out: heads.k });
-  attend(activations);
+  if (!hashesContent) attention.hash(heads);
+  attention.attend(activations);
   ops.linear({ x: o.view(rows), w: weights.out.weight, bias: weights.out.bias, residual: x, out: middle });
 
   normForward(ops, config, middle, weights.norm2, norm2);

@@ -13,10 +13,10 @@ export const modelSchema = z.strictObject({
   vocabulary: z.int().min(2).describe("rows of the embedding table; at least the tokenizer's number of tokens"),
   context: count().describe("longest sequence, in tokens (T)"),
   positions: z
-    .enum(["learned", "rope", "rope-windows"])
+    .enum(["learned", "rope", "rope-scores", "rope-windows"])
     .default("learned")
     .describe(
-      "a learned table, rotary embedding, or rotary embedding in the heads that see a window alone: the others then match by content at any distance",
+      "a learned table, rotary embedding, or rotary embedding that leaves hashing to content at any distance: in the scores alone, or in the heads that see a window alone",
     ),
   sharedQK: z.boolean().default(false).describe("keys are the normalised queries, as in the paper's models"),
   biases: z.boolean().default(false).describe("biases in products and normalisations, as in GPT-2"),

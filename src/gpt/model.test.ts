@@ -16,6 +16,11 @@ const models: Record<string, Partial<ModelOptions>> = {
   "shared queries and keys": { sharedQK: true, biases: true },
   "shared queries and keys with RoPE": { sharedQK: true, positions: "rope" },
   "RoPE in the heads that see a window": { positions: "rope-windows", attention: ["window(3):1 dense:1", "window(2)"] },
+  "RoPE in the scores": {
+    positions: "rope-scores",
+    attention: "window(3):1 hash(2):1",
+  },
+  "shared queries and keys with RoPE in the scores": { positions: "rope-scores", attention: "hash(2)", sharedQK: true },
   "a window in one layer, dense in the next": { attention: ["window(3)", "dense"] },
   "hash in every head": { attention: "hash(4)", rotations: "fixed" },
   "hash without the diagonal, keys shared": {
@@ -150,6 +155,22 @@ describe("Gpt", () => {
     await model.evaluate(batchFor(config.context, config.vocabulary), { draw: { seed: 1, index: 0 } });
     // 9 rows: a window of 3 shows 1 + 2 + 7 * 3 of the 45 pairs.
     expect(await model.visibleShare()).toBeCloseTo((24 / 45 + 1) / 2, 12);
+  });
+
+  it("hashes by content alone where positions turn the scores alone", async () => {
+    const shares = { rope: 0, "rope-scores": 0 };
+    for (const positions of ["rope", "rope-scores"] as const) {
+      const { config, model } = build({ layers: 1, attention: "hash(8)", sharedQK: true, positions });
+      const { targets } = batchFor(config.context, config.vocabulary);
+      await model.evaluate(
+        { tokens: new Int32Array(targets.length).fill(4), targets },
+        { draw: { seed: 1, index: 0 } },
+      );
+      shares[positions] = await model.visibleShare();
+    }
+    // One token again and again: rows differ by their positions alone.
+    expect(shares["rope-scores"]).toBe(1);
+    expect(shares.rope).toBeLessThan(0.9);
   });
 
   it("gives the logits of rows that its losses were of, however few fit its buffer", async () => {

@@ -245,10 +245,12 @@ export class Gpt {
         weights,
         activations: this.#activations[layer]!,
         turned: this.#turned[layer]!,
-        attend: ({ heads, o, lse }) => {
-          data.hash(heads, { first: 0, end: this.T });
-          this.#plans[layer]!.build();
-          this.#plans[layer]!.forward({ ...heads, o, lse });
+        attention: {
+          hash: (heads) => data.hash(heads, { first: 0, end: this.T }),
+          attend: ({ heads, o, lse }) => {
+            this.#plans[layer]!.build();
+            this.#plans[layer]!.forward({ ...heads, o, lse });
+          },
         },
       });
     }

@@ -8,6 +8,7 @@ import {
   allocateNorm,
   type BlockActivations,
   blockForward,
+  type Heads,
   type NormActivations,
   normForward,
 } from "./block.ts";
@@ -198,9 +199,13 @@ export class Decoder {
     const activations = firstRows(this.#activations, n);
     embedTokens(ops, this.#weights, { tokens: input, firstPosition: rows.first, out: x });
     for (const [layer, weights] of this.#weights.blocks.entries()) {
-      const attend = () => this.#attend(layer, activations, rows);
+      const attention = {
+        hash: (heads: Heads) => this.#layers[layer]!.hash(heads, rows),
+        attend: () => this.#attend(layer, activations, rows),
+      };
       const turned = this.#turned[layer]!;
-      blockForward(ops, this.#config, { x, out: x, weights, activations, turned, firstPosition: rows.first, attend });
+      const firstPosition = rows.first;
+      blockForward(ops, this.#config, { x, out: x, weights, activations, turned, firstPosition, attention });
     }
     normForward(ops, this.#config, x, this.#weights.norm, normRows(this.#norm, n));
     this.#length = rows.end;
@@ -209,15 +214,13 @@ export class Decoder {
   #attend(layer: number, { heads, o, lse }: BlockActivations, rows: RowRange): void {
     const { device } = this.#parameters;
     const cache = this.#cache[layer]!;
-    const data = this.#layers[layer]!;
     const n = rows.end - rows.first;
     device.ops.copy({ x: heads.k, out: cache.k.slice(1, rows.first, n) });
     device.ops.copy({ x: heads.v, out: cache.v.slice(1, rows.first, n) });
-    data.hash(heads, rows);
     const { heads: H, kvHeads: Hk } = this.#config;
     const plan = new PreparedAttention(device, {
       shape: { B: 1, Tq: n, Tk: rows.end, H, Hk },
-      pattern: data.pattern(rows),
+      pattern: this.#layers[layer]!.pattern(rows),
       scale: attentionScale(this.#config),
     });
     plan.forward({ q: heads.q, k: cache.k.slice(1, 0, rows.end), v: cache.v.slice(1, 0, rows.end), o, lse });
