@@ -50,6 +50,8 @@ export class ReadingPanel {
     this.#byte.id = byteId!;
     this.#head.id = headId!;
     this.#text.value = example;
+    // Before anything is read: a byte that is chosen while the first reading is under way stays chosen.
+    this.#byte.max = this.#byte.value = String(example.length - 1);
     this.#text.addEventListener("input", () => void this.#read());
     this.#byte.addEventListener("input", () => this.#show());
     this.#head.addEventListener("input", () => this.#show());
@@ -149,7 +151,6 @@ export class ReadingPanel {
     else this.#notice.clear();
     this.#offerHeads(this.#reading);
     this.#byte.max = String(characters.length - 1);
-    if (this.#shown.childElementCount === 0) this.#byte.value = String(characters.length - 1);
     this.#show();
   }
 
