@@ -54,7 +54,7 @@ export function turnedHeads(config: ModelConfig): (readonly HeadRun[])[] {
   const all = { firstHead: 0, headCount: config.heads, firstKeyHead: 0, keyHeadCount: config.kvHeads };
   return headGroups(config).map((groups) => {
     if (config.positions === "learned") return [];
-    if (config.positions === "rope") return [all];
-    return groups.filter(({ headPattern }) => headPattern.kind === "window");
+    if (config.positions === "rope-windows") return groups.filter(({ headPattern }) => headPattern.kind === "window");
+    return [all];
   });
 }

@@ -149,6 +149,31 @@ describe("what a token's loss depends on", () => {
   });
 });
 
+describe.each([{ sharedQK: false }, { sharedQK: true }])("RoPE in the scores, %j", (keys) => {
+  /** Of one layer: a second one would hash what the first one's scores make of its rows. */
+  async function passOf(options: Partial<ModelOptions>) {
+    const { config, model } = build({ layers: 1, ...keys, ...options });
+    const batch = batchFor(config.context, config.vocabulary);
+    await model.evaluate(batch, { draw: { seed: 1, index: 0 } });
+    return { losses: referenceValues(model.losses), share: await model.visibleShare() };
+  }
+
+  it("shows hashing heads what they see where they are not turned, but scores it by position too", async () => {
+    const attention = "hash(4)";
+    const unturned = await passOf({ positions: "rope-windows", attention });
+    const scores = await passOf({ positions: "rope-scores", attention });
+    expect(scores.share).toBe(unturned.share);
+    expect((await passOf({ positions: "rope", attention })).share).not.toBe(unturned.share);
+    expect(scores.losses).not.toEqual(unturned.losses);
+  });
+
+  it("is RoPE where nothing is hashed", async () => {
+    const attention = "window(3):1 dense:1";
+    const { losses } = await passOf({ positions: "rope", attention });
+    expect((await passOf({ positions: "rope-scores", attention })).losses).toEqual(losses);
+  });
+});
+
 describe("Gpt", () => {
   it("tells the share of pairs that a pattern shows", async () => {
     const { config, model } = build({ attention: ["window(3)", "dense"] });

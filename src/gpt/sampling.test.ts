@@ -32,6 +32,7 @@ describe("Decoder", () => {
     { attention: "hash(4, balanced=true)" },
     { attention: "window(3):1 hash(2):1", positions: "rope-windows" as const },
     { attention: "hash(4)", positions: "rope-scores" as const },
+    { attention: "window(3):1 union(window(2), hash(2)):1", positions: "rope-scores" as const, kvHeads: 1 },
     { attention: "hash(4, balanced=true)", positions: "rope-scores" as const, sharedQK: true },
     { attention: "window(2):1 union(window(2), hash(4, balanced=true)):1", kvHeads: 1 },
     { attention: "hash(4, diagonal=false, balanced=true)", sharedQK: true },

@@ -56,6 +56,7 @@ describe("training on the CPU device", () => {
   it.each([
     { biases: true },
     { positions: "rope", kvHeads: 2 },
+    { positions: "rope-scores", kvHeads: 2, attention: "window(8):2 hash(4):2" },
     { sharedQK: true, attention: "window(8):2 hash(4, diagonal=false):2" },
     { attention: ["union(window(5), hash(4))", "drop(0.4)"], documentEnd: 3 },
   ])("gives the reference's loss and gradient within the error budget: %j", async (options) => {
