@@ -182,22 +182,6 @@ describe("Gpt", () => {
     expect(await model.visibleShare()).toBeCloseTo((24 / 45 + 1) / 2, 12);
   });
 
-  it("hashes by content alone where positions turn the scores alone", async () => {
-    const shares = { rope: 0, "rope-scores": 0 };
-    for (const positions of ["rope", "rope-scores"] as const) {
-      const { config, model } = build({ layers: 1, attention: "hash(8)", sharedQK: true, positions });
-      const { targets } = batchFor(config.context, config.vocabulary);
-      await model.evaluate(
-        { tokens: new Int32Array(targets.length).fill(4), targets },
-        { draw: { seed: 1, index: 0 } },
-      );
-      shares[positions] = await model.visibleShare();
-    }
-    // One token again and again: rows differ by their positions alone.
-    expect(shares["rope-scores"]).toBe(1);
-    expect(shares.rope).toBeLessThan(0.9);
-  });
-
   it("gives the logits of rows that its losses were of, however few fit its buffer", async () => {
     const { config, parameters } = build({});
     const model = new Gpt(parameters, { batch: 2, logitsBytes: 1 });
