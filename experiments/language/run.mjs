@@ -8,6 +8,7 @@ import { modelPresets } from "../../dist/gpt/index.js";
 import { chosenRuns, openExperiment, training } from "../training.mjs";
 
 const hash16 = "hash(16, diagonal=false, balanced=true)";
+const today = (attention, positions = "rope") => ({ attention, positions, sharedQK: false });
 /** What differs from the paper's model, in which keys are the normalised queries and positions are learned. */
 const { flags, runs } = chosenRuns({
   folder: import.meta.dirname,
@@ -37,47 +38,19 @@ const { flags, runs } = chosenRuns({
     "window + dense RoPE": { attention: "window(256):6 dense:6", positions: "rope" },
     // Buckets go by content alone.
     "window + hash RoPE": { attention: "window(256):6 hash(16, balanced=true):6", positions: "rope-windows" },
-    // As models are made today. Turned: hashing heads have positions too; scores: but not in their buckets.
-    "dense RoPE own keys": { attention: "dense", positions: "rope", sharedQK: false },
-    "window RoPE own keys": { attention: "window(256)", positions: "rope", sharedQK: false },
-    "window + dense RoPE own keys": { attention: "window(256):6 dense:6", positions: "rope", sharedQK: false },
-    "window + hash RoPE own keys": {
-      attention: "window(256):6 hash(16):6",
-      positions: "rope-windows",
-      sharedQK: false,
-    },
-    "window + hash balanced RoPE own keys": {
-      attention: "window(256):6 hash(16, balanced=true):6",
-      positions: "rope-windows",
-      sharedQK: false,
-    },
-    "window + hash fixed RoPE own keys": {
-      attention: "window(256):6 hash(16):6",
-      positions: "rope-windows",
-      sharedQK: false,
-      rotations: "fixed",
-    },
-    "window + hash turned RoPE own keys": { attention: "window(256):6 hash(16):6", positions: "rope", sharedQK: false },
-    "window + hash scores RoPE own keys": {
-      attention: "window(256):6 hash(16):6",
-      positions: "rope-scores",
-      sharedQK: false,
-    },
-    "window + union turned RoPE own keys": {
-      attention: "window(256):6 union(window(256), hash(16)):6",
-      positions: "rope",
-      sharedQK: false,
-    },
-    "window + union scores RoPE own keys": {
-      attention: "window(256):6 union(window(256), hash(16)):6",
-      positions: "rope-scores",
-      sharedQK: false,
-    },
-    "9 windows + 3 hash scores RoPE own keys": {
-      attention: "window(256):9 hash(16):3",
-      positions: "rope-scores",
-      sharedQK: false,
-    },
+    // As models are made today. Hashing heads have no positions, so that buckets go by content; or are turned by them all the same; or
+    // their scores are, but not what is hashed.
+    "dense RoPE own keys": today("dense"),
+    "window RoPE own keys": today("window(256)"),
+    "window + dense RoPE own keys": today("window(256):6 dense:6"),
+    "window + hash RoPE own keys": today("window(256):6 hash(16):6", "rope-windows"),
+    "window + hash balanced RoPE own keys": today("window(256):6 hash(16, balanced=true):6", "rope-windows"),
+    "window + hash fixed RoPE own keys": { ...today("window(256):6 hash(16):6", "rope-windows"), rotations: "fixed" },
+    "window + hash turned RoPE own keys": today("window(256):6 hash(16):6"),
+    "window + hash scores RoPE own keys": today("window(256):6 hash(16):6", "rope-scores"),
+    "window + union turned RoPE own keys": today("window(256):6 union(window(256), hash(16)):6"),
+    "window + union scores RoPE own keys": today("window(256):6 union(window(256), hash(16)):6", "rope-scores"),
+    "9 windows + 3 hash scores RoPE own keys": today("window(256):9 hash(16):3", "rope-scores"),
   },
 });
 const { steps, context, tokens, layers, width, seed } = flags;
