@@ -24,6 +24,9 @@ const { flags, runs } = chosenRuns({
     balanced: { far: "hash(16, balanced=true)" },
     "fixed rotations": { far: "hash(16)", rotations: "fixed" },
     "shared keys": { far: "hash(16)", sharedQK: true },
+    // The heads that see far have positions too: in all that they do, or not in what they hash.
+    turned: { far: "hash(16)", positions: "rope" },
+    "turned scores": { far: "hash(16)", positions: "rope-scores" },
   },
 });
 const [school, contexts] = [flags.school, flags.contexts].map((list) => list.split(",").map(Number));
@@ -36,11 +39,15 @@ const lessons = [
 ];
 
 const { device, record } = await openExperiment("recall", flags);
-/** Parameters after school, by whether keys are shared. */
+/** Parameters after school, by what of a run counts there. */
 const schooled = new Map();
-for (const [run, { far, sharedQK = false, ...others }] of runs) {
-  if (!schooled.has(sharedQK)) {
-    const model = modelOf("dense", { sharedQK });
+for (const [run, { far, ...others }] of runs) {
+  const { sharedQK = false, positions = "rope-windows" } = others;
+  // Where nothing is hashed, scores are all that positions turn.
+  const common = { sharedQK, positions: positions === "rope-scores" ? "rope" : positions };
+  const name = JSON.stringify(common);
+  if (!schooled.has(name)) {
+    const model = modelOf("dense", common);
     const parameters = newParameters(device, model);
     const stages = [
       ...lessons.map(([T, facts]) => ({ T, facts, isLesson: true })),
@@ -48,11 +55,11 @@ for (const [run, { far, sharedQK = false, ...others }] of runs) {
     ];
     for (const stage of stages)
       await learn(`school for ${run}`, { model, parameters, ...stage, most: steps, rate: lr });
-    schooled.set(sharedQK, parameters);
+    schooled.set(name, parameters);
   }
   const model = modelOf(far ?? `window(${window})`, { sharedQK, ...others });
   const parameters = newParameters(device, model);
-  parameters.copyFrom(schooled.get(sharedQK));
+  parameters.copyFrom(schooled.get(name));
   for (const T of contexts) {
     await learn(run, { model, parameters, T, facts: factsOf(T), most: Math.ceil(steps / 5), rate: lr / 2 });
   }
@@ -96,8 +103,8 @@ async function learn(run, { model, parameters, T, facts, isLesson = false, most,
     const { gpt, isLast, lossByPosition, ...others } = measured;
     const { accuracy, byDistance } = await answers(gpt, data.validation, task);
     const isDone = isLast || accuracy >= enough;
-    const { attention, rotations, sharedQK } = model;
-    const which = { run, attention, rotations, sharedQK, layers, width, context: T, facts, isLesson, batch };
+    const { attention, rotations, sharedQK, positions } = model;
+    const which = { run, attention, rotations, sharedQK, positions, layers, width, context: T, facts, isLesson, batch };
     record({ ...which, ...others, isDone, accuracy, byDistance });
     if (!isDone) continue;
     const percent = `${(100 * accuracy).toFixed(1)} % right`;
