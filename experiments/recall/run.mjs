@@ -42,22 +42,22 @@ const { device, record } = await openExperiment("recall", flags);
 /** Parameters after school, by what of a run counts there. */
 const schooled = new Map();
 for (const [run, { far, ...others }] of runs) {
-  const { sharedQK = false, positions = "rope-windows" } = others;
+  const model = modelOf(far ?? `window(${window})`, others);
+  const { sharedQK, positions } = model;
   // Where nothing is hashed, scores are all that positions turn.
   const common = { sharedQK, positions: positions === "rope-scores" ? "rope" : positions };
   const name = JSON.stringify(common);
   if (!schooled.has(name)) {
-    const model = modelOf("dense", common);
-    const parameters = newParameters(device, model);
+    const pupil = modelOf("dense", common);
+    const parameters = newParameters(device, pupil);
     const stages = [
       ...lessons.map(([T, facts]) => ({ T, facts, isLesson: true })),
       ...school.map((T) => ({ T, facts: factsOf(T) })),
     ];
     for (const stage of stages)
-      await learn(`school for ${run}`, { model, parameters, ...stage, most: steps, rate: lr });
+      await learn(`school for ${run}`, { model: pupil, parameters, ...stage, most: steps, rate: lr });
     schooled.set(name, parameters);
   }
-  const model = modelOf(far ?? `window(${window})`, { sharedQK, ...others });
   const parameters = newParameters(device, model);
   parameters.copyFrom(schooled.get(name));
   for (const T of contexts) {
@@ -75,7 +75,8 @@ device.dispose();
 function modelOf(far, others) {
   const attention = `window(2):1 ${far}:3`;
   const context = Math.max(...school, ...contexts);
-  return { layers, heads: 4, width, vocabulary, context, positions: "rope-windows", attention, ...others };
+  const defaults = { layers, heads: 4, width, vocabulary, context, positions: "rope-windows", sharedQK: false };
+  return { ...defaults, attention, ...others };
 }
 
 function factsOf(T) {

@@ -16,10 +16,7 @@ const models: Record<string, Partial<ModelOptions>> = {
   "shared queries and keys": { sharedQK: true, biases: true },
   "shared queries and keys with RoPE": { sharedQK: true, positions: "rope" },
   "RoPE in the heads that see a window": { positions: "rope-windows", attention: ["window(3):1 dense:1", "window(2)"] },
-  "RoPE in the scores": {
-    positions: "rope-scores",
-    attention: "window(3):1 hash(2):1",
-  },
+  "RoPE in the scores": { positions: "rope-scores", attention: "window(3):1 hash(2):1" },
   "shared queries and keys with RoPE in the scores": { positions: "rope-scores", attention: "hash(2)", sharedQK: true },
   "a window in one layer, dense in the next": { attention: ["window(3)", "dense"] },
   "hash in every head": { attention: "hash(4)", rotations: "fixed" },
